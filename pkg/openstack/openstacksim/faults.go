@@ -1,0 +1,86 @@
+package openstacksim
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Fault is something that goes wrong with the calls it matches. Empty match fields match everything.
+type Fault struct {
+	Service string // ServiceKeystone, …
+	Method  string
+	Path    string // a regular expression on the path below the service's prefix
+
+	// Skip lets that many matching calls through first; Count is how many are hit after that, 0 for all.
+	Skip, Count int
+
+	// Delay holds the call before anything else happens.
+	Delay time.Duration
+	// Status answers with this code, Header and Body instead of handling the call; an empty Body is the proxy's kind of HTML.
+	Status int
+	Header map[string]string
+	Body   string
+	// Drop closes the connection before the service acts, DropAfter once it has acted: the client can't tell them apart.
+	Drop, DropAfter bool
+}
+
+// Faults are the faults in force. The first one that matches a call hits it. Its methods are safe for concurrent use.
+type Faults struct {
+	mu     sync.Mutex
+	active []*activeFault
+}
+
+type activeFault struct {
+	Fault
+	path *regexp.Regexp
+	seen int
+}
+
+// Add puts a fault in force, behind those that are there, and returns how to remove it. It panics on a bad Path: tests write it.
+func (f *Faults) Add(fault Fault) (remove func()) {
+	a := &activeFault{Fault: fault, path: regexp.MustCompile(fault.Path)}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.active = append(f.active, a)
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.active = slices.DeleteFunc(f.active, func(x *activeFault) bool { return x == a })
+	}
+}
+
+// Clear ends all faults.
+func (f *Faults) Clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.active = nil
+}
+
+func (f *Faults) match(service, method, path string) (Fault, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range f.active {
+		if (a.Service != "" && a.Service != service) || (a.Method != "" && a.Method != method) || !a.path.MatchString(path) {
+			continue
+		}
+		a.seen++
+		if a.seen > a.Skip && (a.Count == 0 || a.seen <= a.Skip+a.Count) {
+			return a.Fault, true
+		}
+	}
+	return Fault{}, false
+}
+
+func (f Fault) answer(w *reply) {
+	for k, v := range f.Header {
+		w.header.Set(k, v)
+	}
+	body, contentType := f.Body, "application/json"
+	if body == "" {
+		body, contentType = "<html><body><h1>"+http.StatusText(f.Status)+"</h1></body></html>", "text/html"
+	}
+	w.raw(f.Status, contentType, []byte(body))
+}
