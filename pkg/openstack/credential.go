@@ -1,0 +1,208 @@
+package openstack
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
+)
+
+// Credential is one way to log in to one cloud. Exactly one of the ways is set: a password, an application credential, or
+// a token; a trust is a password or a token together with TrustID.
+type Credential struct {
+	// Origin says where the credential came from, for error messages: `cloud "demo" of /etc/openstack/clouds.yaml`. It is
+	// not part of the identity.
+	Origin string
+
+	AuthURL   string // with its version: https://keystone.example.org/v3
+	Region    string // empty: the only one of the catalog
+	Interface string // public, internal or admin; empty: public
+
+	UserID, Username, Password    string
+	UserDomainID, UserDomainName  string
+	ProjectID, ProjectName        string
+	ProjectDomainID               string
+	ProjectDomainName             string
+	ApplicationCredentialID       string
+	ApplicationCredentialName     string
+	ApplicationCredentialSecret   string
+	Token                         string
+	TrustID                       string
+	CACert, ClientCert, ClientKey []byte // PEM
+	Insecure                      bool   // do not verify the server's certificate
+}
+
+// Key identifies a credential: SHA-256 over every field but Origin. Credentials with one key share a session.
+func (c *Credential) Key() [sha256.Size]byte {
+	h := sha256.New()
+	for _, field := range []string{
+		c.AuthURL, c.Region, c.Interface, c.UserID, c.Username, c.Password, c.UserDomainID, c.UserDomainName, c.ProjectID, c.ProjectName,
+		c.ProjectDomainID, c.ProjectDomainName, c.ApplicationCredentialID, c.ApplicationCredentialName, c.ApplicationCredentialSecret,
+		c.Token, c.TrustID, string(c.CACert), string(c.ClientCert), string(c.ClientKey), fmt.Sprint(c.Insecure),
+	} {
+		var length [8]byte // so that no two lists of fields have the same bytes
+		binary.BigEndian.PutUint64(length[:], uint64(len(field)))
+		h.Write(length[:])
+		h.Write([]byte(field))
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// LogValue keeps secrets out of logs.
+func (c *Credential) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("origin", c.Origin), slog.String("auth_url", c.AuthURL), slog.String("region", c.Region), slog.String("method", c.method()))
+}
+
+// String is what fmt prints: no secrets.
+func (c *Credential) String() string { return c.Origin + " (" + c.method() + " at " + c.AuthURL + ")" }
+
+func (c *Credential) method() string {
+	switch {
+	case c.ApplicationCredentialSecret != "":
+		return "application credential"
+	case c.Token != "":
+		return "token"
+	default:
+		return "password"
+	}
+}
+
+// naming says what a field is called where the user wrote it: "password" → "auth.password" or "OS_PASSWORD".
+type naming func(field string) string
+
+// validate returns every mistake of a credential.
+func (c *Credential) validate(name naming) error {
+	var errs []error
+	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	if c.AuthURL == "" {
+		mistake("%s is missing: it is Keystone's URL, such as https://keystone.example.org/v3", name("auth_url"))
+	} else if u, err := url.Parse(c.AuthURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		mistake("%s is %q: it has to be an http or https URL", name("auth_url"), c.AuthURL)
+	}
+	switch c.Interface {
+	case "", "public", "internal", "admin":
+	default:
+		mistake("%s is %q: it has to be public, internal or admin", name("interface"), c.Interface)
+	}
+	errs = append(errs, c.validateLogin(name)...)
+	if (len(c.ClientCert) == 0) != (len(c.ClientKey) == 0) {
+		mistake("%s and %s go together: one of them is missing", name("cert"), name("key"))
+	} else if _, err := c.tlsConfig(); err != nil {
+		mistake("%s, %s, %s: %w", name("cacert"), name("cert"), name("key"), err)
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Credential) validateLogin(name naming) (errs []error) {
+	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	switch {
+	case c.ApplicationCredentialID != "" || c.ApplicationCredentialName != "" || c.ApplicationCredentialSecret != "":
+		if c.ApplicationCredentialSecret == "" {
+			mistake("%s is missing: an application credential needs it", name("application_credential_secret"))
+		}
+		if c.ApplicationCredentialID == "" && c.ApplicationCredentialName == "" {
+			mistake("%s is missing: an application credential needs it", name("application_credential_id"))
+		}
+		if c.ApplicationCredentialID == "" && c.ApplicationCredentialName != "" && c.UserID == "" && c.Username == "" {
+			mistake("%s is missing: an application credential given by its name needs its user", name("username"))
+		}
+		return errs
+	case c.Token != "":
+		return nil
+	}
+	if c.UserID == "" && c.Username == "" {
+		mistake("%s is missing (or %s, or %s)", name("username"), name("application_credential_id"), name("token"))
+	}
+	if c.Password == "" {
+		mistake("%s is missing", name("password"))
+	}
+	if c.Username != "" && c.UserID == "" && c.UserDomainID == "" && c.UserDomainName == "" {
+		mistake("%s is missing: a user name is unique only in a domain (often Default)", name("user_domain_name"))
+	}
+	if c.TrustID == "" {
+		if c.ProjectID == "" && c.ProjectName == "" {
+			mistake("%s is missing (or %s): the services are given per project", name("project_name"), name("project_id"))
+		}
+		if c.ProjectName != "" && c.ProjectID == "" && c.ProjectDomainID == "" && c.ProjectDomainName == "" {
+			mistake("%s is missing: a project name is unique only in a domain (often Default)", name("project_domain_name"))
+		}
+	}
+	return errs
+}
+
+// authOptions is what Keystone is asked for. Re-login is the session's own affair, so AllowReauth stays off.
+func (c *Credential) authOptions() *gophercloud.AuthOptions {
+	o := &gophercloud.AuthOptions{
+		IdentityEndpoint: c.AuthURL, UserID: c.UserID, Username: c.Username, Password: c.Password, TokenID: c.Token,
+		ApplicationCredentialID: c.ApplicationCredentialID, ApplicationCredentialName: c.ApplicationCredentialName,
+		ApplicationCredentialSecret: c.ApplicationCredentialSecret,
+	}
+	if c.UserID == "" && c.Token == "" && c.ApplicationCredentialID == "" { // gophercloud refuses a domain that isn't needed
+		o.DomainID = c.UserDomainID
+		if o.DomainID == "" {
+			o.DomainName = c.UserDomainName
+		}
+	}
+	if c.ApplicationCredentialID != "" {
+		o.UserID, o.Username = "", ""
+	}
+	switch {
+	case c.ApplicationCredentialSecret != "": // it carries its scope
+	case c.TrustID != "":
+		o.Scope = &gophercloud.AuthScope{TrustID: c.TrustID}
+	case c.ProjectID != "":
+		o.Scope = &gophercloud.AuthScope{ProjectID: c.ProjectID}
+	case c.ProjectName != "":
+		o.Scope = &gophercloud.AuthScope{ProjectName: c.ProjectName, DomainID: c.ProjectDomainID}
+		if c.ProjectDomainID == "" {
+			o.Scope.DomainName = c.ProjectDomainName
+		}
+	}
+	return o
+}
+
+func (c *Credential) endpointOptions(t ServiceType) gophercloud.EndpointOpts {
+	o := gophercloud.EndpointOpts{Type: string(t), Region: c.Region, Availability: gophercloud.Availability(cmp.Or(c.Interface, "public"))}
+	o.ApplyDefaults(string(t)) // also fills the aliases of the type
+	return o
+}
+
+func (c *Credential) tlsConfig() (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.Insecure} //nolint:gosec // the user's wish, with a warning in the log
+	if len(c.CACert) > 0 {
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(c.CACert) {
+			return nil, errors.New("the CA certificate is not PEM, or holds no certificate")
+		}
+	}
+	if len(c.ClientCert) > 0 {
+		pair, err := tls.X509KeyPair(c.ClientCert, c.ClientKey)
+		if err != nil {
+			return nil, fmt.Errorf("the client certificate can't be used: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	return cfg, nil
+}
+
+// versionSuffix is Keystone's version at the end of an auth_url.
+var versionSuffix = regexp.MustCompile(`/v\d+(\.\d+)?$`) //nolint:gochecknoglobals // a compiled constant
+
+// normalizeAuthURL makes auth_url name version 3: people write it with and without, and /v2.0 in very old files.
+func normalizeAuthURL(u string) string {
+	u = strings.TrimRight(strings.TrimSpace(u), "/")
+	if u == "" {
+		return ""
+	}
+	return versionSuffix.ReplaceAllString(u, "") + "/v3"
+}

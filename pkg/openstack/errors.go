@@ -1,0 +1,216 @@
+package openstack
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
+)
+
+// What went wrong with a call, for errors.Is. The services' codes for one thing differ (over quota is 413 in Manila and
+// Designate, 403 in Barbican and for Manila's extend), so callers ask for the class and not for the code.
+var (
+	ErrNotFound     = errors.New("not found")
+	ErrConflict     = errors.New("conflict")
+	ErrQuota        = errors.New("over quota")
+	ErrForbidden    = errors.New("forbidden")
+	ErrUnauthorized = errors.New("unauthorized")
+	ErrThrottled    = errors.New("throttled")
+	ErrUnavailable  = errors.New("unavailable")
+	ErrInvalid      = errors.New("invalid request")
+	// ErrNoService says that the catalog has no such service: it is not offered, or not in this region or interface.
+	ErrNoService = errors.New("service not in the catalog")
+)
+
+// Error is a call that failed, in the service's own words.
+type Error struct {
+	Class     error  // one of the sentinels above
+	Service   string // host of the service, or its catalog type when that is known
+	Operation string // "POST /v2/shares"
+	Status    int    // HTTP status; 0 when there was no answer
+	RequestID string // OpenStack's request id, for the operator's logs; empty when there was no answer
+	Message   string // what the service says, or what kept it from answering
+	Err       error  // the cause
+}
+
+// Error is one line that names the operation, the status, the service's message and the request id.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Operation)
+	if e.Status != 0 {
+		fmt.Fprintf(&b, ": %d %s", e.Status, http.StatusText(e.Status))
+	}
+	b.WriteString(": " + e.Message)
+	if e.RequestID != "" {
+		b.WriteString(" (request id " + e.RequestID + ")")
+	}
+	return b.String()
+}
+
+// Is makes errors.Is(err, ErrNotFound) work.
+func (e *Error) Is(target error) bool { return e.Class == target } //nolint:errorlint // sentinels are compared by identity here
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Wrap turns an error of gophercloud or of the transport into an *Error. An error that holds one already, nil, and the
+// caller's own cancellation are returned as they are.
+func Wrap(err error) error {
+	var known *Error
+	if err == nil || errors.As(err, &known) || errors.Is(err, ErrNoService) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	var response gophercloud.ErrUnexpectedResponseCode
+	if errors.As(err, &response) {
+		return fromResponse(&response, err)
+	}
+	e := &Error{Class: ErrUnavailable, Message: transportMessage(err), Err: err, Operation: "call"}
+	var u *url.Error
+	if errors.As(err, &u) {
+		e.Operation = strings.ToUpper(u.Op) + " " + u.URL
+		if parsed, parseErr := url.Parse(u.URL); parseErr == nil {
+			e.Service, e.Operation = parsed.Host, strings.ToUpper(u.Op)+" "+parsed.Scheme+"://"+parsed.Host+parsed.Path
+		}
+	}
+	return e
+}
+
+func fromResponse(r *gophercloud.ErrUnexpectedResponseCode, cause error) *Error {
+	e := &Error{Operation: r.Method + " " + r.URL, Status: r.Actual, RequestID: requestID(r.ResponseHeader), Message: message(r.Actual, r.Body), Err: cause}
+	if u, err := url.Parse(r.URL); err == nil {
+		e.Service, e.Operation = u.Host, r.Method+" "+u.Path
+	}
+	e.Class = classify(e.Status, e.Message)
+	return e
+}
+
+// classify maps a status to a class. Over quota hides behind several codes: there the text decides.
+func classify(status int, text string) error {
+	text = strings.ToLower(text)
+	switch status {
+	case http.StatusUnauthorized:
+		return ErrUnauthorized
+	case http.StatusForbidden:
+		if strings.Contains(text, "quota") || strings.Contains(text, "limit exceeded") || strings.Contains(text, "limitexceeded") {
+			return ErrQuota
+		}
+		return ErrForbidden
+	case http.StatusNotFound, http.StatusGone:
+		return ErrNotFound
+	case http.StatusConflict, http.StatusPreconditionFailed:
+		return ErrConflict
+	case http.StatusRequestEntityTooLarge:
+		if strings.Contains(text, "rate") && !strings.Contains(text, "quota") {
+			return ErrThrottled
+		}
+		return ErrQuota
+	case http.StatusTooManyRequests, 498:
+		return ErrThrottled
+	case http.StatusRequestTimeout:
+		return ErrUnavailable
+	}
+	if status >= http.StatusInternalServerError {
+		return ErrUnavailable
+	}
+	return ErrInvalid
+}
+
+// requestID reads OpenStack's request id; Manila has the old name of the header.
+func requestID(h http.Header) string {
+	if id := h.Get("X-Openstack-Request-Id"); id != "" {
+		return id
+	}
+	return h.Get("X-Compute-Request-Id")
+}
+
+var tags = regexp.MustCompile(`(?s)<(head|style|script)\b.*?</(head|style|script)>|<[^>]*>`) //nolint:gochecknoglobals // a compiled constant
+
+// maxMessage bounds, in bytes, how much of an answer that isn't an OpenStack error stands in a message.
+const maxMessage = 300
+
+// message finds the words in an error body. The shapes: Keystone {"error":{"message"}}, Manila {"badRequest":{"message"}},
+// Barbican {"title","description"}, Designate {"type","message","errors"}; a proxy's HTML has its tags removed.
+func message(status int, body []byte) string {
+	var object map[string]any
+	if json.Unmarshal(body, &object) == nil {
+		if m := messageOf(object); m != "" {
+			return m
+		}
+		for _, v := range object {
+			if inner, ok := v.(map[string]any); ok {
+				if m := messageOf(inner); m != "" {
+					return m
+				}
+			}
+		}
+	}
+	text := strings.Join(strings.Fields(tags.ReplaceAllString(string(body), " ")), " ")
+	if text == "" {
+		return "the answer has no message: " + http.StatusText(status)
+	}
+	if len(text) > maxMessage {
+		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
+	}
+	return text
+}
+
+func messageOf(object map[string]any) string {
+	m, _ := object["message"].(string)
+	if m == "" {
+		title, _ := object["title"].(string)
+		m, _ = object["description"].(string)
+		if title != "" && m != "" && !strings.Contains(m, title) {
+			m = title + ": " + m
+		}
+	}
+	if m == "" {
+		m, _ = object["faultstring"].(string) // what Pecan's own error pages have
+	}
+	if details, ok := object["errors"].(map[string]any); ok { // Designate's validation errors say what is wrong only here
+		if list, err := json.Marshal(details["errors"]); err == nil && string(list) != "null" {
+			m = strings.TrimSpace(m + " " + string(list))
+		}
+	}
+	return strings.Join(strings.Fields(m), " ")
+}
+
+// transportMessage says why there was no answer, and for TLS what to set.
+func transportMessage(err error) string {
+	var (
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		record    tls.RecordHeaderError
+		alert     tls.AlertError
+		dns       *net.DNSError
+		u         *url.Error
+	)
+	switch {
+	case errors.As(err, &authority):
+		return "TLS: the server's certificate is signed by an unknown authority: set cacert in clouds.yaml (OS_CACERT) to the CA's certificate"
+	case errors.As(err, &host):
+		return "TLS: the server's certificate is for another host: " + host.Error()
+	case errors.As(err, &invalid):
+		return "TLS: the server's certificate is not valid: " + invalid.Error()
+	case errors.As(err, &record):
+		return "TLS: the server does not speak TLS on this port: is the URL http:// and not https://?"
+	case errors.As(err, &alert):
+		return "TLS: the server refused the handshake (" + alert.Error() + "): does it ask for a client certificate (cert and key in clouds.yaml)?"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer within the deadline"
+	case errors.As(err, &dns):
+		return "the host name can't be resolved: " + dns.Error()
+	case errors.As(err, &u):
+		return u.Err.Error()
+	}
+	return err.Error()
+}

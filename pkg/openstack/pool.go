@@ -1,0 +1,80 @@
+package openstack
+
+import (
+	"context"
+	"crypto/sha256"
+	"log/slog"
+	"sync"
+
+	"golang.org/x/time/rate"
+)
+
+// Options are what all sessions of a process share.
+type Options struct {
+	// Logger gets retries, logins and warnings; nil discards them.
+	Logger *slog.Logger
+	// Metrics count calls; nil counts nothing.
+	Metrics *Metrics
+	// Rate is the budget of calls per second and service of one session, Burst what may be saved up; zero means 50 and 100.
+	Rate  rate.Limit
+	Burst int
+	// UserAgent stands before gophercloud's own; zero means mooring.
+	UserAgent string
+}
+
+// Pool keeps one session per credential. Its methods are safe for concurrent use.
+type Pool struct {
+	options Options
+	life    context.Context //nolint:containedctx // the pool's own life: it ends what logins go on in the background
+	end     context.CancelFunc
+
+	mu       sync.Mutex
+	sessions map[[sha256.Size]byte]*Session
+}
+
+// NewPool makes an empty pool. Close it at the end.
+func NewPool(o Options) *Pool {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Rate == 0 {
+		o.Rate = 50
+	}
+	if o.Burst == 0 {
+		o.Burst = 100
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "mooring"
+	}
+	p := &Pool{options: o, sessions: map[[sha256.Size]byte]*Session{}}
+	p.life, p.end = context.WithCancel(context.Background())
+	return p
+}
+
+// Session returns the session of a credential: the same one for the same credential. It makes no call and never waits; what
+// is wrong with the credential shows at the first call.
+func (p *Pool) Session(c *Credential) *Session {
+	key := c.Key()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.sessions[key]
+	if s == nil {
+		s = newSession(p.life, *c, &p.options)
+		p.sessions[key] = s
+		if c.Insecure {
+			p.options.Logger.Warn("server certificates are not verified: anybody on the way to the cloud can read and change everything; set cacert instead of verify: false",
+				slog.String("origin", c.Origin))
+		}
+	}
+	return s
+}
+
+// Close ends background logins and closes idle connections. Calls that are under way finish on their own contexts.
+func (p *Pool) Close() {
+	p.end()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.sessions {
+		s.close()
+	}
+}

@@ -1,0 +1,353 @@
+package openstack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
+)
+
+// ServiceType is a type of the OpenStack Service Types Authority.
+type ServiceType string
+
+// The services that are used.
+const (
+	Identity         ServiceType = "identity"
+	SharedFileSystem ServiceType = "shared-file-system"
+	KeyManager       ServiceType = "key-manager"
+	DNS              ServiceType = "dns"
+)
+
+// catalogTypes are a service's names in catalogs, the best first. "share" is no alias: in a catalog it is Manila's version 1.
+func (t ServiceType) catalogTypes() []string {
+	if t == SharedFileSystem {
+		return []string{"shared-file-system", "sharev2"}
+	}
+	return []string{string(t)}
+}
+
+// version is the path element of the API version that clients of the service work with.
+func (t ServiceType) version() string {
+	switch t {
+	case SharedFileSystem, DNS:
+		return "v2"
+	case KeyManager:
+		return "v1"
+	default:
+		return "v3"
+	}
+}
+
+const (
+	loginTimeout = 30 * time.Second
+	// refusalHold is how long a refused login is not tried again, so that a wrong password does not lock the account.
+	refusalHold = 10 * time.Second
+	// renewBefore is how long before its end a token is renewed, at most a tenth of its life.
+	renewBefore = 5 * time.Minute
+)
+
+// Session is one login at one cloud: a token, a catalog and connections, shared by all who use the credential. Its methods
+// are safe for concurrent use.
+type Session struct {
+	credential Credential
+	options    *Options
+	life       context.Context //nolint:containedctx // see Pool.life
+	base       *http.Transport
+	broken     error // the credential's TLS settings can't be used
+
+	logins singleflight.Group
+	looks  singleflight.Group
+
+	mu       sync.Mutex
+	token    *token
+	refused  error // the last login was refused, …
+	until    time.Time
+	limiters map[ServiceType]*rate.Limiter
+	versions map[ServiceType]MicroversionRange
+}
+
+// token is what Keystone gave us at a login. It is not changed afterwards.
+type token struct {
+	id              string
+	issued, expires time.Time
+	catalog         []tokens.CatalogEntry
+	user, project   string
+}
+
+// Owner is whom a session acts for.
+type Owner struct{ UserID, ProjectID string }
+
+func newSession(life context.Context, c Credential, o *Options) *Session {
+	s := &Session{credential: c, options: o, life: life, limiters: map[ServiceType]*rate.Limiter{}, versions: map[ServiceType]MicroversionRange{}}
+	s.base, s.broken = baseTransport(&c)
+	return s
+}
+
+func (s *Session) close() {
+	if s.base != nil {
+		s.base.CloseIdleConnections()
+	}
+}
+
+// Login gets a token if there is none. Its error says what to mend.
+func (s *Session) Login(ctx context.Context) error {
+	_, err := s.currentToken(ctx)
+	return err
+}
+
+// Owner returns the user and the project of the token.
+func (s *Session) Owner(ctx context.Context) (Owner, error) {
+	t, err := s.currentToken(ctx)
+	if err != nil {
+		return Owner{}, err
+	}
+	return Owner{UserID: t.user, ProjectID: t.project}, nil
+}
+
+// Client returns a client of a service; it is the caller's own, so that its Microversion can be set. The first call of a
+// session logs in. The error is ErrNoService when the catalog does not have the service.
+func (s *Session) Client(ctx context.Context, t ServiceType) (*gophercloud.ServiceClient, error) {
+	tok, err := s.currentToken(ctx)
+	if err != nil {
+		return nil, err
+	}
+	endpoint, err := s.endpoint(tok, t)
+	if err != nil {
+		return nil, err
+	}
+	provider := &gophercloud.ProviderClient{HTTPClient: http.Client{Transport: s.transport(t, endpoint)}}
+	provider.UserAgent.Prepend(s.options.UserAgent)
+	return &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: endpoint.String(), Type: t.catalogTypes()[len(t.catalogTypes())-1]}, nil
+}
+
+func (s *Session) transport(t ServiceType, endpoint *url.URL) *serviceTransport {
+	return &serviceTransport{
+		service: t, endpoint: endpoint, token: s.currentToken, reject: s.reject, limiter: s.limiter(t), policy: defaultRetryPolicy(),
+		metrics: s.options.Metrics, logger: s.options.Logger, base: s.base,
+	}
+}
+
+func (s *Session) limiter(t ServiceType) *rate.Limiter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.limiters[t]
+	if l == nil {
+		l = rate.NewLimiter(s.options.Rate, s.options.Burst)
+		s.limiters[t] = l
+	}
+	return l
+}
+
+// endpoint finds a service in the catalog. Catalogs have URLs with and without the version, with and without a final slash.
+func (s *Session) endpoint(tok *token, t ServiceType) (*url.URL, error) {
+	wanted := s.credential.Interface
+	if wanted == "" {
+		wanted = "public"
+	}
+	for _, name := range t.catalogTypes() {
+		for _, entry := range tok.catalog {
+			if entry.Type != name {
+				continue
+			}
+			for _, e := range entry.Endpoints {
+				region := s.credential.Region
+				if e.Interface == wanted && (region == "" || e.Region == region || e.RegionID == region) {
+					return versioned(e.URL, t)
+				}
+			}
+		}
+	}
+	return nil, s.noService(tok, t, wanted)
+}
+
+func versioned(raw string, t ServiceType) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("%w: the catalog's URL of %s, %q, is no URL", ErrNoService, t, raw)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	if !slices.Contains(strings.Split(u.Path, "/"), t.version()) {
+		u.Path += "/" + t.version()
+	}
+	u.Path += "/"
+	return u, nil
+}
+
+func (s *Session) noService(tok *token, t ServiceType, wanted string) error {
+	var has []string
+	for _, e := range tok.catalog {
+		if len(e.Endpoints) > 0 {
+			has = append(has, e.Type)
+		}
+	}
+	slices.Sort(has)
+	where := ""
+	if s.credential.Region != "" {
+		where = " in region " + s.credential.Region
+	}
+	return fmt.Errorf("%w: %s offers no %s service (%s) on its %s interface%s; it has: %s", ErrNoService, s.credential.Origin, t,
+		strings.Join(t.catalogTypes(), " or "), wanted, where, strings.Join(slices.Compact(has), ", "))
+}
+
+// currentToken returns the session's token, after a login if there is none or if it ends soon. Everybody who needs a new one
+// waits for the same login, each no longer than its own context allows; the login itself goes on.
+func (s *Session) currentToken(ctx context.Context) (*token, error) {
+	if s.broken != nil {
+		return nil, s.broken
+	}
+	now := time.Now()
+	s.mu.Lock()
+	old, refused := s.token, s.refused
+	if now.After(s.until) {
+		refused = nil
+	}
+	s.mu.Unlock()
+	if old != nil && !old.endsSoon(now) {
+		return old, nil
+	}
+	valid := old != nil && now.Before(old.expires)
+	if refused != nil {
+		if valid {
+			return old, nil
+		}
+		return nil, refused
+	}
+	result := s.logins.DoChan("", func() (any, error) { return s.login() })
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for a login at %s: %w", s.credential.AuthURL, ctx.Err())
+	case r := <-result:
+		if r.Err != nil {
+			if valid { // Keystone is away, but what we have still works
+				return old, nil
+			}
+			return nil, r.Err
+		}
+		t, ok := r.Val.(*token)
+		if !ok {
+			return nil, errors.New("openstack: a login returned no token")
+		}
+		return t, nil
+	}
+}
+
+// reject forgets a token that a service refused; a newer one stays.
+func (s *Session) reject(t *token) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.token == t {
+		s.token = nil
+	}
+}
+
+func (t *token) endsSoon(now time.Time) bool {
+	return now.After(t.expires.Add(-min(renewBefore, t.expires.Sub(t.issued)/10)))
+}
+
+func (s *Session) login() (*token, error) {
+	ctx, cancel := context.WithTimeout(s.life, loginTimeout)
+	defer cancel()
+	t, err := s.askKeystone(ctx)
+	s.options.Metrics.login(err)
+	if err != nil {
+		err = s.loginError(err)
+		s.options.Logger.DebugContext(ctx, "login failed", slog.Any("credential", &s.credential), slog.Any("error", err))
+	} else {
+		s.options.Logger.DebugContext(ctx, "logged in", slog.Any("credential", &s.credential), slog.Time("expires", t.expires))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = nil
+	if err != nil {
+		if errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) {
+			s.refused, s.until = err, time.Now().Add(refusalHold)
+		}
+		return nil, err
+	}
+	s.token = t
+	return t, nil
+}
+
+func (s *Session) askKeystone(ctx context.Context) (*token, error) {
+	transport := s.transport(Identity, nil)
+	transport.token, transport.reject = nil, nil
+	endpoint, err := url.Parse(s.credential.AuthURL + "/")
+	if err != nil {
+		return nil, err
+	}
+	transport.endpoint = endpoint
+	provider := &gophercloud.ProviderClient{HTTPClient: http.Client{Transport: transport}}
+	provider.UserAgent.Prepend(s.options.UserAgent)
+	client := &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: endpoint.String(), Type: string(Identity)}
+
+	options := s.credential.authOptions()
+	if options.TokenID != "" && options.Scope == nil { // the token's own scope will do: ask what it is
+		provider.TokenID = options.TokenID
+		result := tokens.Get(ctx, client, options.TokenID)
+		return extract(result, options.TokenID)
+	}
+	return extract(tokens.Create(ctx, client, options), "")
+}
+
+// result is what gophercloud's two ways to a token have in common.
+type result interface {
+	ExtractToken() (*tokens.Token, error)
+	ExtractServiceCatalog() (*tokens.ServiceCatalog, error)
+	ExtractUser() (*tokens.User, error)
+	ExtractProject() (*tokens.Project, error)
+}
+
+func extract(r result, known string) (*token, error) {
+	t, err := r.ExtractToken()
+	if err != nil {
+		return nil, Wrap(err)
+	}
+	catalog, catalogErr := r.ExtractServiceCatalog()
+	user, userErr := r.ExtractUser()
+	project, projectErr := r.ExtractProject()
+	if err := errors.Join(catalogErr, userErr, projectErr); err != nil {
+		return nil, Wrap(err)
+	}
+	out := &token{id: t.ID, issued: time.Now(), expires: t.ExpiresAt, catalog: catalog.Entries}
+	if known != "" {
+		out.id = known
+	}
+	if user != nil {
+		out.user = user.ID
+	}
+	if project != nil {
+		out.project = project.ID
+	}
+	if out.id == "" || len(out.catalog) == 0 {
+		return nil, &Error{Class: ErrInvalid, Operation: "login", Message: "Keystone's answer has no token or no catalog: is the login scoped to a project?"}
+	}
+	return out, nil
+}
+
+// loginError says what a failed login means to the one who wrote the credential.
+func (s *Session) loginError(err error) error {
+	what := "logging in at " + s.credential.AuthURL + " with " + s.credential.Origin
+	switch {
+	case errors.Is(err, ErrUnauthorized) && s.credential.ApplicationCredentialSecret != "":
+		return fmt.Errorf("%s: the application credential is refused: its id or secret is wrong, or it has expired or was deleted: %w", what, err)
+	case errors.Is(err, ErrUnauthorized) && s.credential.Token != "":
+		return fmt.Errorf("%s: the token is refused: it has expired or was revoked: %w", what, err)
+	case errors.Is(err, ErrUnauthorized):
+		return fmt.Errorf("%s: the user, password or project is refused: %w", what, err)
+	case errors.Is(err, ErrNotFound):
+		return fmt.Errorf("%s: there is no Keystone at this auth_url: %w", what, err)
+	default:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+}

@@ -1,0 +1,383 @@
+package openstack
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
+	"go.yaml.in/yaml/v3"
+)
+
+// Source is where a credential is looked for, in the order of openstacksdk: a cloud of a clouds.yaml when one is named (by
+// Cloud or OS_CLOUD), else the OS_* variables.
+type Source struct {
+	// Cloud names an entry of clouds.yaml; empty means OS_CLOUD, or the only entry of CloudsFile.
+	Cloud string
+	// CloudsFile is the path of clouds.yaml; empty means OS_CLIENT_CONFIG_FILE, then ./clouds.yaml,
+	// $XDG_CONFIG_HOME/openstack (~/.config/openstack) and /etc/openstack. secure.yaml and clouds-public.yaml are looked
+	// for beside it.
+	CloudsFile string
+	// LookupEnv is os.LookupEnv, or a test's.
+	LookupEnv func(string) (string, bool)
+	// ReadFile is os.ReadFile, or a test's.
+	ReadFile func(string) ([]byte, error)
+}
+
+// Load finds the credential and checks it. The error names the file or variable and lists every mistake in it.
+func (s Source) Load() (*Credential, error) {
+	cloud := cmp.Or(s.Cloud, s.env("OS_CLOUD"))
+	file := cmp.Or(s.CloudsFile, s.env("OS_CLIENT_CONFIG_FILE"))
+	if cloud == "" && file == "" {
+		if s.env("OS_AUTH_URL") == "" {
+			return nil, errors.New("no cloud is named: set --os-cloud (OS_CLOUD) to an entry of clouds.yaml, or the OS_* variables (OS_AUTH_URL, …)")
+		}
+		return s.fromEnv()
+	}
+	return s.fromFile(cloud, file)
+}
+
+func (s Source) env(name string) string {
+	v, _ := s.LookupEnv(name)
+	return v
+}
+
+// fromEnv reads the variables that the openstack client reads, OS_TENANT_* and OS_AUTH_TOKEN for old openrc files.
+func (s Source) fromEnv() (*Credential, error) {
+	first := func(names ...string) string {
+		for _, n := range names {
+			if v := s.env(n); v != "" {
+				return v
+			}
+		}
+		return ""
+	}
+	c := &Credential{
+		Origin:                      "the OS_* variables",
+		AuthURL:                     normalizeAuthURL(s.env("OS_AUTH_URL")),
+		Region:                      s.env("OS_REGION_NAME"),
+		Interface:                   normalizeInterface(first("OS_INTERFACE", "OS_ENDPOINT_TYPE")),
+		UserID:                      first("OS_USER_ID", "OS_USERID"),
+		Username:                    s.env("OS_USERNAME"),
+		Password:                    s.env("OS_PASSWORD"),
+		UserDomainID:                first("OS_USER_DOMAIN_ID", "OS_DOMAIN_ID", "OS_DEFAULT_DOMAIN_ID", "OS_DEFAULT_DOMAIN"),
+		UserDomainName:              first("OS_USER_DOMAIN_NAME", "OS_DOMAIN_NAME", "OS_DEFAULT_DOMAIN_NAME"),
+		ProjectID:                   first("OS_PROJECT_ID", "OS_TENANT_ID"),
+		ProjectName:                 first("OS_PROJECT_NAME", "OS_TENANT_NAME"),
+		ProjectDomainID:             first("OS_PROJECT_DOMAIN_ID", "OS_DOMAIN_ID", "OS_DEFAULT_DOMAIN_ID", "OS_DEFAULT_DOMAIN"),
+		ProjectDomainName:           first("OS_PROJECT_DOMAIN_NAME", "OS_DOMAIN_NAME", "OS_DEFAULT_DOMAIN_NAME"),
+		ApplicationCredentialID:     s.env("OS_APPLICATION_CREDENTIAL_ID"),
+		ApplicationCredentialName:   s.env("OS_APPLICATION_CREDENTIAL_NAME"),
+		ApplicationCredentialSecret: s.env("OS_APPLICATION_CREDENTIAL_SECRET"),
+		Token:                       first("OS_TOKEN", "OS_AUTH_TOKEN"),
+		TrustID:                     s.env("OS_TRUST_ID"),
+	}
+	preferNames(c, s.env("OS_USER_DOMAIN_NAME") != "" && s.env("OS_USER_DOMAIN_ID") == "", s.env("OS_PROJECT_DOMAIN_NAME") != "" && s.env("OS_PROJECT_DOMAIN_ID") == "")
+	if t := s.env("OS_AUTH_TYPE"); t != "" {
+		c.keepOnly(t)
+	}
+	var errs []error
+	switch v := s.env("OS_INSECURE"); strings.ToLower(v) {
+	case "", "false", "0", "no":
+	case "true", "1", "yes":
+		c.Insecure = true
+	default:
+		errs = append(errs, fmt.Errorf("OS_INSECURE is %q: it has to be true or false", v))
+	}
+	for _, f := range []struct {
+		name string
+		into *[]byte
+	}{{"OS_CACERT", &c.CACert}, {"OS_CERT", &c.ClientCert}, {"OS_KEY", &c.ClientKey}} {
+		errs = append(errs, s.readPEM(f.name, s.env(f.name), f.into))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if err := c.validate(func(field string) string { return envName(field) }); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// preferNames drops a general default domain where the more special name of one is given.
+func preferNames(c *Credential, user, project bool) {
+	if user {
+		c.UserDomainID = ""
+	}
+	if project {
+		c.ProjectDomainID = ""
+	}
+}
+
+func envName(field string) string {
+	switch field {
+	case "cacert", "cert", "key", "interface":
+		return "OS_" + strings.ToUpper(field)
+	default:
+		return "OS_" + strings.ToUpper(strings.ReplaceAll(field, ".", "_"))
+	}
+}
+
+// keepOnly forgets what the wanted kind of login does not use: openrc files leave old variables set.
+func (c *Credential) keepOnly(authType string) {
+	switch strings.TrimPrefix(authType, "v3") {
+	case "applicationcredential":
+		c.Password, c.Token, c.TrustID = "", "", ""
+	case "password":
+		c.ApplicationCredentialID, c.ApplicationCredentialName, c.ApplicationCredentialSecret, c.Token = "", "", "", ""
+	case "token":
+		c.ApplicationCredentialID, c.ApplicationCredentialName, c.ApplicationCredentialSecret, c.Password = "", "", "", ""
+	}
+}
+
+// readPEM reads what a setting holds: the path of a file, or the PEM text itself.
+func (s Source) readPEM(name, value string, into *[]byte) error {
+	switch {
+	case value == "":
+		return nil
+	case strings.Contains(value, "-----BEGIN "):
+		*into = []byte(value)
+		return nil
+	}
+	data, err := s.ReadFile(value)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	*into = data
+	return nil
+}
+
+// fromFile reads one cloud of a clouds.yaml, laid over by secure.yaml, on top of its profile in clouds-public.yaml.
+func (s Source) fromFile(name, file string) (*Credential, error) {
+	path, data, err := s.findClouds(file)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := decodeClouds(path, "clouds", data)
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		if len(entries) != 1 {
+			return nil, fmt.Errorf("%s has %d clouds (%s): name one with --os-cloud (OS_CLOUD)", path, len(entries), names(entries))
+		}
+		name = slices.Collect(maps.Keys(entries))[0]
+	}
+	entry, ok := entries[name]
+	if !ok {
+		return nil, fmt.Errorf("%s has no cloud %q: it has %s", path, name, names(entries))
+	}
+	if entry, err = s.layers(path, name, entry); err != nil {
+		return nil, err
+	}
+	cloud, err := typed(entry)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cloud %q: %w", path, name, err)
+	}
+	c, err := s.fromCloud(cloud)
+	if err == nil {
+		c.Origin = fmt.Sprintf("cloud %q of %s", name, path)
+		err = c.validate(fileName)
+	}
+	if err != nil {
+		return nil, prefixed(fmt.Sprintf("%s: cloud %q: ", path, name), err)
+	}
+	return c, nil
+}
+
+// prefixed puts a prefix before each of the errors that were joined, so that each makes sense on a line of its own.
+func prefixed(prefix string, err error) error {
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
+		return fmt.Errorf("%s%w", prefix, err)
+	}
+	var errs []error
+	for _, e := range joined.Unwrap() {
+		errs = append(errs, prefixed(prefix, e))
+	}
+	return errors.Join(errs...)
+}
+
+func (s Source) findClouds(file string) (path string, data []byte, err error) {
+	if file != "" {
+		data, err = s.ReadFile(file)
+		if err != nil {
+			return "", nil, fmt.Errorf("clouds file: %w", err)
+		}
+		return file, data, nil
+	}
+	config := s.env("XDG_CONFIG_HOME")
+	if home := s.env("HOME"); config == "" && home != "" {
+		config = filepath.Join(home, ".config")
+	}
+	var tried []string
+	for _, dir := range []string{".", filepath.Join(config, "openstack"), "/etc/openstack"} {
+		path = filepath.Join(dir, "clouds.yaml")
+		data, err = s.ReadFile(path)
+		if err == nil {
+			return path, data, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) { // a file that is there but can't be read is a mistake, not a reason to look on
+			return "", nil, fmt.Errorf("clouds file: %w", err)
+		}
+		tried = append(tried, path)
+	}
+	return "", nil, fmt.Errorf("no clouds.yaml: looked for %s; name it with --clouds-file (OS_CLIENT_CONFIG_FILE)", strings.Join(tried, ", "))
+}
+
+// layers merges secure.yaml over the entry, and the entry over its profile.
+func (s Source) layers(cloudsPath, name string, entry map[string]any) (map[string]any, error) {
+	secure := cmp.Or(s.env("OS_CLIENT_SECURE_FILE"), filepath.Join(filepath.Dir(cloudsPath), "secure.yaml"))
+	secrets, err := s.optional(secure, "clouds")
+	if err != nil {
+		return nil, err
+	}
+	entry = merge(secrets[name], entry)
+	profile, _ := entry["profile"].(string)
+	if profile == "" {
+		profile, _ = entry["cloud"].(string)
+	}
+	if profile == "" {
+		return entry, nil
+	}
+	public := filepath.Join(filepath.Dir(cloudsPath), "clouds-public.yaml")
+	profiles, err := s.optional(public, "public-clouds")
+	if err != nil {
+		return nil, err
+	}
+	if profiles[profile] == nil {
+		return nil, fmt.Errorf("%s: cloud %q: there is no profile %q in %s", cloudsPath, name, profile, public)
+	}
+	return merge(entry, profiles[profile]), nil
+}
+
+func (s Source) optional(path, key string) (map[string]map[string]any, error) {
+	data, err := s.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return map[string]map[string]any{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeClouds(path, key, data)
+}
+
+func decodeClouds(path, key string, data []byte) (map[string]map[string]any, error) {
+	var file map[string]yaml.Node
+	if err := yaml.Unmarshal(data, &file); err != nil {
+		return nil, fmt.Errorf("%s is not YAML: %s", path, oneLine(err))
+	}
+	node, ok := file[key]
+	if !ok {
+		return nil, fmt.Errorf("%s has no %q at its top", path, key)
+	}
+	var entries map[string]map[string]any
+	if err := node.Decode(&entries); err != nil {
+		return nil, fmt.Errorf("%s: %s: %s", path, key, oneLine(err))
+	}
+	return entries, nil
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// merge lays over on under, maps deeply.
+func merge(over, under map[string]any) map[string]any {
+	out := maps.Clone(under)
+	if out == nil {
+		out = map[string]any{}
+	}
+	for k, v := range over {
+		o, isMap := v.(map[string]any)
+		u, wasMap := out[k].(map[string]any)
+		if isMap && wasMap {
+			v = merge(o, u)
+		}
+		out[k] = v
+	}
+	return out
+}
+
+func typed(entry map[string]any) (*clouds.Cloud, error) {
+	data, err := yaml.Marshal(entry)
+	if err != nil {
+		return nil, err
+	}
+	cloud := &clouds.Cloud{}
+	if err := yaml.Unmarshal(data, cloud); err != nil {
+		return nil, errors.New(oneLine(err))
+	}
+	if cloud.AuthInfo == nil {
+		return nil, errors.New("auth is missing")
+	}
+	return cloud, nil
+}
+
+func (s Source) fromCloud(cloud *clouds.Cloud) (*Credential, error) {
+	a := cloud.AuthInfo
+	c := &Credential{
+		AuthURL:   normalizeAuthURL(a.AuthURL),
+		Region:    cmp.Or(s.env("OS_REGION_NAME"), cloud.RegionName),
+		Interface: normalizeInterface(cmp.Or(s.env("OS_INTERFACE"), cloud.EndpointType, cloud.Interface)),
+		UserID:    a.UserID, Username: a.Username, Password: a.Password,
+		UserDomainID: cmp.Or(a.UserDomainID, a.DomainID), UserDomainName: cmp.Or(a.UserDomainName, a.DomainName),
+		ProjectID: a.ProjectID, ProjectName: a.ProjectName,
+		ProjectDomainID: cmp.Or(a.ProjectDomainID, a.DomainID), ProjectDomainName: cmp.Or(a.ProjectDomainName, a.DomainName),
+		ApplicationCredentialID: a.ApplicationCredentialID, ApplicationCredentialName: a.ApplicationCredentialName,
+		ApplicationCredentialSecret: a.ApplicationCredentialSecret, Token: a.Token, TrustID: a.TrustID,
+		Insecure: cloud.Verify != nil && !*cloud.Verify,
+	}
+	if a.DefaultDomain != "" {
+		if c.UserDomainID == "" && c.UserDomainName == "" {
+			c.UserDomainID = a.DefaultDomain
+		}
+		if c.ProjectDomainID == "" && c.ProjectDomainName == "" {
+			c.ProjectDomainID = a.DefaultDomain
+		}
+	}
+	preferNames(c, a.UserDomainName != "" && a.UserDomainID == "", a.ProjectDomainName != "" && a.ProjectDomainID == "")
+	if len(cloud.Regions) == 1 && c.Region == "" {
+		c.Region = cloud.Regions[0].Name
+	}
+	if cloud.AuthType != "" {
+		c.keepOnly(string(cloud.AuthType))
+	}
+	if v, err := strconv.ParseFloat(cmp.Or(cloud.IdentityAPIVersion, "3"), 64); err != nil || v != 3 {
+		return nil, fmt.Errorf("identity_api_version is %q: only version 3 is supported", cloud.IdentityAPIVersion)
+	}
+	return c, errors.Join(
+		s.readPEM("cacert", cloud.CACertFile, &c.CACert),
+		s.readPEM("cert", cloud.ClientCertFile, &c.ClientCert),
+		s.readPEM("key", cloud.ClientKeyFile, &c.ClientKey))
+}
+
+// fileName is what a field is called in clouds.yaml.
+func fileName(field string) string {
+	switch field {
+	case "cacert", "cert", "key", "interface":
+		return field
+	default:
+		return "auth." + field
+	}
+}
+
+func normalizeInterface(i string) string {
+	switch i {
+	case "publicURL", "internalURL", "adminURL":
+		return strings.TrimSuffix(i, "URL")
+	default:
+		return i
+	}
+}
+
+func names(entries map[string]map[string]any) string {
+	if len(entries) == 0 {
+		return "none"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(entries)), ", ")
+}

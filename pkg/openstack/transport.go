@@ -1,0 +1,204 @@
+package openstack
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// attemptTimeout bounds one attempt until its headers are there, and then its body. Callers with less time have their own
+// deadline; this one is for those with more, so that a dead connection does not eat all of it.
+const attemptTimeout = 60 * time.Second
+
+func baseTransport(c *Credential) (*http.Transport, error) {
+	tlsConfig, err := c.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       tlsConfig,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   32,
+		MaxConnsPerHost:       64,
+		IdleConnTimeout:       90 * time.Second,
+		ResponseHeaderTimeout: attemptTimeout,
+	}, nil
+}
+
+// serviceTransport carries the calls to one service: token, re-login, rate budget, retries, metrics.
+type serviceTransport struct {
+	service  ServiceType
+	endpoint *url.URL // its path is cut off metrics' labels; nil for Keystone's logins
+	token    func(context.Context) (*token, error)
+	reject   func(*token) // tells the session that the service refused this token; nil for logins
+	limiter  *rate.Limiter
+	policy   retryPolicy
+	metrics  *Metrics
+	logger   *slog.Logger
+	base     http.RoundTripper
+}
+
+// RoundTrip sends a request with the session's token, and once more with a new one if the first is refused.
+func (t *serviceTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.token == nil {
+		return t.attempts(r)
+	}
+	resp, used, err := t.withToken(r)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	again, ok := rewind(r)
+	if !ok {
+		return resp, nil
+	}
+	discard(resp)
+	t.reject(used)
+	resp, _, err = t.withToken(again)
+	return resp, err
+}
+
+func (t *serviceTransport) withToken(r *http.Request) (*http.Response, *token, error) {
+	tok, err := t.token(r.Context())
+	if err != nil {
+		closeBody(r)
+		return nil, nil, err
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("X-Auth-Token", tok.id)
+	resp, err := t.attempts(r)
+	return resp, tok, err
+}
+
+// attempts sends a request until it succeeds, fails for good, or the caller's deadline would pass.
+func (t *serviceTransport) attempts(r *http.Request) (*http.Response, error) {
+	ctx := r.Context()
+	op := operation(r, t.endpointPath())
+	for n := 1; ; n++ {
+		if err := t.limiter.Wait(ctx); err != nil {
+			closeBody(r)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, &Error{Class: ErrThrottled, Service: string(t.service), Operation: op, Message: "our own budget of calls leaves no room before the deadline", Err: err}
+		}
+		next, replayable := rewind(r)
+		begin := time.Now()
+		resp, err := t.once(r)
+		o := outcome{now: time.Now(), unsent: unsent(err)}
+		if resp != nil {
+			o.status, o.retryAfter = resp.StatusCode, resp.Header.Get("Retry-After")
+		}
+		t.metrics.request(t.service, op, o.status, time.Since(begin))
+		if ctx.Err() != nil && err != nil {
+			return nil, ctx.Err()
+		}
+		failed := err != nil || o.status >= http.StatusInternalServerError || o.status == http.StatusTooManyRequests
+		wait, again := t.policy.decide(n, idempotent(r, t.service), o)
+		if !failed || !again || !replayable || !fits(ctx, wait) {
+			return resp, err
+		}
+		t.logger.DebugContext(ctx, "retrying a call", slog.String("service", string(t.service)), slog.String("operation", op), slog.Int("attempt", n),
+			slog.Int("status", o.status), slog.Duration("wait", wait), slog.Any("error", err))
+		t.metrics.retry(t.service)
+		discard(resp)
+		if err := sleep(ctx, wait); err != nil {
+			closeBody(next)
+			return nil, err
+		}
+		r = next
+	}
+}
+
+func (t *serviceTransport) endpointPath() string {
+	if t.endpoint == nil {
+		return ""
+	}
+	return t.endpoint.Path
+}
+
+// once is one attempt under its own timeout, which goes on until the body is read.
+func (t *serviceTransport) once(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), attemptTimeout)
+	resp, err := t.base.RoundTrip(r.WithContext(ctx)) //nolint:bodyclose // handed on with its body
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	resp.Body = &cancelBody{ReadCloser: resp.Body, cancel: cancel}
+	return resp, nil
+}
+
+type cancelBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b *cancelBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}
+
+// rewind makes the request that can be sent after r has been. A body that can't be had again makes that impossible.
+func rewind(r *http.Request) (*http.Request, bool) {
+	next := r.Clone(r.Context())
+	if r.Body == nil || r.Body == http.NoBody {
+		return next, true
+	}
+	if r.GetBody == nil {
+		return nil, false
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return nil, false
+	}
+	next.Body = body
+	return next, true
+}
+
+// unsent says whether an attempt failed before anything was sent.
+func unsent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// fits says whether a wait leaves the caller any time.
+func fits(ctx context.Context, wait time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return !ok || time.Until(deadline) > wait
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// discard reads a little of a body that nobody wants, so that its connection can be used again.
+func discard(resp *http.Response) {
+	if resp == nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+	_ = resp.Body.Close()
+}
+
+func closeBody(r *http.Request) {
+	if r != nil && r.Body != nil {
+		_ = r.Body.Close()
+	}
+}
