@@ -381,3 +381,8 @@ func names(entries map[string]map[string]any) string {
 	}
 	return strings.Join(slices.Sorted(maps.Keys(entries)), ", ")
 }
+
+// Named says whether anything says which cloud to use.
+func (s Source) Named() bool {
+	return s.Cloud != "" || s.CloudsFile != "" || s.env("OS_CLOUD") != "" || s.env("OS_CLIENT_CONFIG_FILE") != "" || s.env("OS_AUTH_URL") != ""
+}

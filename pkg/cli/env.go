@@ -1,0 +1,32 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Env is the process as a value: everything that a command takes from the operating system. Tests pass their own and run
+// whole commands in memory, in parallel.
+type Env struct {
+	Args      []string // without the program's name
+	LookupEnv func(string) (string, bool)
+	ReadFile  func(string) ([]byte, error)
+	Hostname  func() (string, error)
+	Stdout    io.Writer
+	Stderr    io.Writer
+	// Signals returns a context that ends when the process is asked to stop.
+	Signals func(context.Context) (context.Context, context.CancelFunc)
+}
+
+// OS is the real process. SIGTERM and SIGINT ask it to stop.
+func OS() Env {
+	return Env{
+		Args: os.Args[1:], LookupEnv: os.LookupEnv, ReadFile: os.ReadFile, Hostname: os.Hostname, Stdout: os.Stdout, Stderr: os.Stderr,
+		Signals: func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+		},
+	}
+}

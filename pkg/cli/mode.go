@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"mooring/pkg/logging"
+	"mooring/pkg/openstack"
+)
+
+// cloudNeed says whether a mode talks to OpenStack.
+type cloudNeed int
+
+const (
+	cloudRequired cloudNeed = iota
+	cloudOptional           // it does if a cloud is named
+)
+
+// mode is a long-running process.
+type mode struct {
+	name, short, long string
+	cloud             cloudNeed
+	options           modeOptions
+}
+
+// modeOptions are a mode's own flags and what it does.
+type modeOptions interface {
+	// flags declares the flags; they set the options' fields.
+	flags(f *pflag.FlagSet)
+	// check returns every mistake in the options, each beginning with the name of its flag.
+	check(env *Env) []error
+	// run starts the mode and returns when ctx has ended and everything is drained.
+	run(ctx context.Context, p *process) error
+}
+
+// commonFlags are those of every mode.
+type commonFlags struct {
+	cloud, cloudsFile   string
+	logLevel, logFormat string
+	adminListen         string
+	drain               time.Duration
+}
+
+func (c *commonFlags) flags(f *pflag.FlagSet) {
+	f.StringVar(&c.cloud, "os-cloud", "", "the entry of clouds.yaml to use; OS_CLOUD if it is not set, then the OS_* variables")
+	f.StringVar(&c.cloudsFile, "clouds-file", "", "path of clouds.yaml, with secure.yaml beside it; if it is not set, where the openstack client looks for it")
+	f.StringVar(&c.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&c.logFormat, "log-format", logging.FormatText, "text or json")
+	f.StringVar(&c.adminListen, "admin-listen", "", "host:port of /livez, /readyz and /metrics; empty: off")
+	f.DurationVar(&c.drain, "drain-timeout", 10*time.Second, "how long requests under way may take after SIGTERM")
+}
+
+func (c *commonFlags) check() (wrong mistakes) {
+	if _, err := logging.ParseLevel(c.logLevel); err != nil {
+		wrong = append(wrong, fmt.Errorf("--log-level: %w", err))
+	}
+	if c.logFormat != logging.FormatText && c.logFormat != logging.FormatJSON {
+		wrong = append(wrong, fmt.Errorf("--log-format: %q has to be %s or %s", c.logFormat, logging.FormatText, logging.FormatJSON))
+	}
+	if c.adminListen != "" {
+		if _, _, err := net.SplitHostPort(c.adminListen); err != nil {
+			wrong = append(wrong, fmt.Errorf("--admin-listen: %q has to be host:port", c.adminListen))
+		}
+	}
+	if c.drain < 0 {
+		wrong = append(wrong, fmt.Errorf("--drain-timeout: %v is negative", c.drain))
+	}
+	return wrong
+}
+
+// newMode makes the command of a mode. Its flags are parsed by parse, which finds every mistake.
+func newMode(env *Env, m *mode) *cobra.Command {
+	common := &commonFlags{}
+	cmd := &cobra.Command{Use: m.name, Short: m.short, Long: m.long, DisableFlagParsing: true, SilenceErrors: true, SilenceUsage: true}
+	cmd.Flags().SortFlags = false
+	m.options.flags(cmd.Flags())
+	common.flags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		wrong := parse(cmd.Flags(), args, env.LookupEnv)
+		if help, err := cmd.Flags().GetBool("help"); err == nil && help {
+			return cmd.Help()
+		}
+		wrong = append(wrong, common.check()...)
+		wrong = append(wrong, m.options.check(env)...)
+		credential, err := m.credential(env, common)
+		if err != nil {
+			wrong = append(wrong, err)
+		}
+		if len(wrong) > 0 {
+			return wrong
+		}
+		p, err := newProcess(env, common, credential)
+		if err != nil {
+			return err
+		}
+		defer p.close()
+		ctx, stop := env.Signals(cmd.Context())
+		defer stop()
+		p.logger.InfoContext(ctx, "starting", slog.String("mode", m.name), slog.String("version", version))
+		return m.options.run(ctx, p)
+	}
+	return cmd
+}
+
+func (m *mode) credential(env *Env, common *commonFlags) (*openstack.Credential, error) {
+	source := openstack.Source{Cloud: common.cloud, CloudsFile: common.cloudsFile, LookupEnv: env.LookupEnv, ReadFile: env.ReadFile}
+	if m.cloud == cloudOptional && !source.Named() {
+		return nil, nil //nolint:nilnil // no cloud is named, and none is needed
+	}
+	return source.Load()
+}
+
+// required is the mistake of a flag without its value.
+func required(flag, value, what string) error {
+	if strings.TrimSpace(value) != "" {
+		return nil
+	}
+	return fmt.Errorf("--%s (%s) is missing: %s", flag, variable(flag), what)
+}
