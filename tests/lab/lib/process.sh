@@ -19,7 +19,6 @@ marked() { # marked PREFIX: lines "PID NAME" for each process whose mark begins 
 
 has_mark() { grep -qszxF "MOORING_LAB=$2" "/proc/$1/environ"; }                        # has_mark PID MARK
 signal() { ! has_mark "$2" "$3" || kill -"$1" "$2" 2>/dev/null || true; }              # signal NAME PID MARK
-pids_of() { marked "$PART/" | awk -v name="$1" '$2 == name {print $1}'; }
 running() { local pid; pid=$(cat "$RUN/$1.pid" 2>/dev/null) && [ -n "$pid" ] && has_mark "$pid" "$PART/$1"; }
 
 start() { # start NAME COMMAND...: detached, clean environment, log and pid file; does nothing if it runs already
@@ -45,21 +44,20 @@ wait_for() { # wait_for NAME SECONDS TEST...: until TEST succeeds; fails early i
   mark "$name"
 }
 
-stop() { # stop [-SECONDS] NAME...: one after the other; SECONDS until it is killed (default 20: what has data on a disk)
-  local name pid pids end seconds=20
+stop() { # stop [-SECONDS] NAME...: all at once; SECONDS until they are killed (default 20: what has data on a disk)
+  local name left='' pid end seconds=20
   case $1 in -*) seconds=${1#-}; shift ;; esac
-  for name in "$@"; do
-    pids=$(pids_of "$name")
-    for pid in $pids; do signal TERM "$pid" "$PART/$name"; done
-    end=$((SECONDS + seconds))
-    while any_left "$name" "$pids" && [ $SECONDS -lt $end ]; do sleep 0.1; done
-    for pid in $pids; do signal KILL "$pid" "$PART/$name"; done
-    while any_left "$name" "$pids"; do sleep 0.05; done
-    rm -f "$RUN/$name.pid" "$RUN/$name.pid.new"
+  while read -r pid name; do
+    [[ " $* " != *" $name "* ]] || { left+=" $pid:$name"; signal TERM "$pid" "$PART/$name"; }
+  done <<<"$(marked "$PART/")"
+  end=$((SECONDS + seconds))
+  while [ -n "$left" ]; do
+    left=$(for pid in $left; do ! has_mark "${pid%:*}" "$PART/${pid#*:}" || printf ' %s' "$pid"; done)
+    [ $SECONDS -lt $end ] || for pid in $left; do signal KILL "${pid%:*}" "$PART/${pid#*:}"; done
+    [ -z "$left" ] || sleep 0.1
   done
+  for name in "$@"; do rm -f "$RUN/$name.pid" "$RUN/$name.pid.new"; done
 }
-
-any_left() { local pid; for pid in $2; do ! has_mark "$pid" "$PART/$1" || return 0; done; return 1; }
 
 # What an earlier life has left: without a valid pid file (its LAB_DIR was removed under it), or in a network namespace that
 # has since been replaced by another of the same name.

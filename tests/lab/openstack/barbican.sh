@@ -6,7 +6,7 @@ barbican_config() {
   [ -s "$VAR/barbican.kek" ] || random_key | write "$VAR/barbican.kek"
   cat <<INI
 [DEFAULT]
-$(log_options)
+$(log_and_bus barbican)
 sql_connection = $(database barbican)
 db_auto_create = False
 host_href = http://$LAB_HOST:9311

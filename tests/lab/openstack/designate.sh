@@ -40,7 +40,7 @@ YAML
 
 designate_config() { cat <<INI
 [DEFAULT]
-$(log_options)
+$(log_and_bus designate)
 state_path = $VAR/designate
 [oslo_concurrency]
 lock_path = $VAR/designate/lock

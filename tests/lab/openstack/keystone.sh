@@ -8,7 +8,7 @@ keystone_config() {
   done; done
   write "$ETC/keystone/keystone.conf" <<INI
 [DEFAULT]
-$(log_options)
+$(log_and_bus keystone)
 public_endpoint = $KEYSTONE/
 [database]
 connection = $(database keystone)

@@ -28,7 +28,7 @@ INI
 manila_config() {
   cat <<INI
 [DEFAULT]
-$(log_options)
+$(log_and_bus manila)
 state_path = $VAR/manila
 host = lab
 my_ip = $LAB_HOST
@@ -70,13 +70,12 @@ manila_make() {
 }
 
 manila_start() {
-  # a heartbeat older than 60 s counts as "down"; seen: the scheduler then did not list dummy1 for more than a minute
-  running manila || sql "update manila.services set updated_at = utc_timestamp()"
+  running manila || rm -f "$VAR/manila/ready"                # written by manila_all.py when a share can be made on each back end
   start manila /usr/bin/python3 -B "$LAB_SRC/openstack/manila_all.py" --config-file "$ETC/manila/manila.conf"
 }
 
 manila_ready() {
-  wait_for manila 120 answers "http://$LAB_HOST:8786/"
-  python_script share_types.py                               # waits until the scheduler knows each back end; before: "No valid host"
-  mark "share types"
+  wait_for manila 120 test -e "$VAR/manila/ready"
+  wait_for manila 60 answers "http://$LAB_HOST:8786/"
+  python_script share_types.py
 }

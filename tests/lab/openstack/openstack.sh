@@ -19,7 +19,7 @@ DAEMON_ENV=("CEPH_CONF=$ETC/ceph.conf" "SOFTHSM2_CONF=$ETC/softhsm2.conf" "DBUS_
 
 # ---- pieces of configuration that several services share ----
 database() { echo "mysql+pymysql://root@localhost/$1?charset=utf8&unix_socket=$MYSQL_SOCKET"; }
-log_options() { printf '%s\n' 'use_stderr = True' 'transport_url = fake://'; }
+log_and_bus() { printf '%s\n' "log_file = $LOG/$1.log" 'transport_url = fake://'; }      # the file that its output goes to as well
 policy() { printf '%s\n' '[oslo_policy]' 'enforce_scope = false' 'enforce_new_defaults = false' "policy_dirs = /etc/$1/policy.d"; }
 authtoken() { cat <<INI
 [keystone_authtoken]
@@ -106,7 +106,10 @@ openstack_daemons() { # all that this lab consists of
 openstack_down() { # what depends on others stops first; the Python services wait for their threads too long
   rm -f "$PART/lab.json"
   stop -3 manila designate barbican keystone
-  stop ganesha dbus bind ceph-mds ceph-osd ceph-mgr ceph-mon mariadb
+  stop ganesha bind
+  stop ceph-mds ceph-mgr dbus
+  stop ceph-osd
+  stop ceph-mon mariadb
   mark "openstack down"
 }
 

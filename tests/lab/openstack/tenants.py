@@ -10,7 +10,8 @@ PROJECTS = {
     'quota': 'e2e-quota',               # has next to nothing, to see what being over quota looks like
 }
 
-# Service type -> what is set there; the rest stays as the service has it.  Designate does not count a zone's SOA and NS.
+# Service type -> what is set there; the rest stays as the service has it.  Designate counts a zone's
+# SOA and NS recordsets as well: a quota of 5 leaves room for 3.
 QUOTAS = {
     'e2e': {
         'dns': {'zones': 500, 'zone_recordsets': 20000, 'zone_records': 40000},
