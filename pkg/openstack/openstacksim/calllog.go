@@ -18,6 +18,7 @@ type Call struct {
 	Duration   time.Duration
 	RequestID  string // of OpenStack: "req-…"
 	RemoteAddr string // the client's address: one per TCP connection
+	Login      string // for a login that succeeded: the user's name, or that of the application credential
 }
 
 // Calls is the log of a cloud's calls, oldest first. Its methods are safe for concurrent use.

@@ -1,16 +1,10 @@
 package openstacksim
 
-import (
-	"fmt"
-	"maps"
-	"slices"
-
-	"go.yaml.in/yaml/v3"
-)
+import "go.yaml.in/yaml/v3"
 
 // CloudsYAML is a clouds.yaml for this cloud, for the openstack client as well as for mooring: a cloud per user (demo,
-// other, quota, hsm, admin) on the project of its name, and appcred, which is demo by an application credential. More users
-// of a project are called project/user.
+// other, quota, hsm, admin) on the project of its name, and one per application credential by its name (appcred, which
+// is demo's). More users of a project are called project/user.
 func (c *Cloud) CloudsYAML() []byte {
 	k := c.Keystone
 	k.mu.Lock()
@@ -27,15 +21,10 @@ func (c *Cloud) CloudsYAML() []byte {
 			})
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(k.credentials)) {
-		a := k.credentials[id]
-		name := "appcred"
-		if clouds[name] != nil {
-			name = fmt.Sprintf("appcred-%s", a.id)
-		}
+	for _, a := range k.credentials {
 		entry := c.cloudEntry(map[string]any{"application_credential_id": a.id, "application_credential_secret": a.secret})
 		entry["auth_type"] = "v3applicationcredential"
-		clouds[name] = entry
+		clouds[a.name] = entry
 	}
 	out, err := yaml.Marshal(map[string]any{"clouds": clouds})
 	if err != nil {

@@ -27,6 +27,11 @@ type Fault struct {
 	Drop, DropAfter bool
 }
 
+func (f Fault) check() error {
+	_, err := regexp.Compile(f.Path)
+	return err
+}
+
 // Faults are the faults in force. The first one that matches a call hits it. Its methods are safe for concurrent use.
 type Faults struct {
 	mu     sync.Mutex

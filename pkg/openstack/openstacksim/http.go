@@ -41,6 +41,7 @@ type request struct {
 	user    string // user id; empty on public routes
 	project string // project id
 	roles   []string
+	login   string // who logs in with this request
 }
 
 func (r *request) admin() bool { return slices.Contains(r.roles, "admin") }
@@ -99,6 +100,7 @@ func (c *Cloud) handler() http.Handler {
 		mux.Handle(s.prefix+"/", h)
 		mux.Handle(s.prefix, http.RedirectHandler(s.prefix+"/", http.StatusPermanentRedirect))
 	}
+	mux.Handle(pathControl+"/", c.control())
 	return mux
 }
 
@@ -127,7 +129,8 @@ func (c *Cloud) serve(s service) http.Handler {
 		}
 		dropped := hit && (fault.Drop || fault.DropAfter)
 		call := Call{
-			Time: begin, Service: s.name, Method: hr.Method, Path: path, Query: query, Status: answer.status,
+			Login: r.login,
+			Time:  begin, Service: s.name, Method: hr.Method, Path: path, Query: query, Status: answer.status,
 			Duration: time.Since(begin), RequestID: r.id, RemoteAddr: hr.RemoteAddr,
 		}
 		if dropped {

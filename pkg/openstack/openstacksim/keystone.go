@@ -54,6 +54,7 @@ type trust struct {
 
 type token struct {
 	id, user, project, method string
+	login                     string // the name of the user or application credential
 	roles                     []string
 	issued, expires           time.Time
 }
@@ -75,7 +76,7 @@ func newKeystone(c *Cloud, ttl time.Duration) *Keystone {
 		k.AddUser(name, name+"-password", name, "member", "reader", "creator")
 	}
 	k.AddUser("admin", "admin-password", "admin", "admin", "member", "reader")
-	k.AddApplicationCredential("demo", "demo", time.Time{})
+	k.AddApplicationCredential("appcred", "demo", "demo", time.Time{})
 	return k
 }
 
@@ -101,7 +102,7 @@ func (k *Keystone) AddUser(name, password, projectName string, roles ...string) 
 
 // AddApplicationCredential makes an application credential of a user on a project, with the user's roles there. It never
 // expires when expires is zero. It panics when there is no such user or project.
-func (k *Keystone) AddApplicationCredential(userName, projectName string, expires time.Time) Credential {
+func (k *Keystone) AddApplicationCredential(name, userName, projectName string, expires time.Time) Credential {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	u, p := k.userByName(userName), k.projectByName(projectName)
@@ -109,7 +110,7 @@ func (k *Keystone) AddApplicationCredential(userName, projectName string, expire
 		panic("openstacksim: no user " + userName + " or no project " + projectName)
 	}
 	a := &applicationCredential{
-		id: newID(), name: userName + "-" + newID()[:6], secret: newID(), user: u.id, project: p.id, roles: slices.Clone(u.roles[p.id]), expires: expires,
+		id: newID(), name: name, secret: newID(), user: u.id, project: p.id, roles: slices.Clone(u.roles[p.id]), expires: expires,
 	}
 	k.credentials[a.id] = a
 	return Credential{UserID: u.id, UserName: u.name, ProjectID: p.id, ProjectName: p.name, ApplicationCredentialID: a.id, AppCredential: a.secret}
@@ -315,6 +316,7 @@ func (k *Keystone) createToken(w *reply, r *request) {
 	now := k.cloud.now()
 	t.id, t.issued, t.expires = "gAAAAA"+newID()+newID(), now, now.Add(k.ttl)
 	k.tokens[t.id] = t
+	r.login = t.login
 	w.header.Set("X-Subject-Token", t.id)
 	w.json(http.StatusCreated, map[string]any{"token": k.tokenBody(t)})
 }
@@ -337,16 +339,16 @@ func (k *Keystone) login(body *authRequest) *token {
 		if found == nil || found.trustee != u.id {
 			return nil
 		}
-		return &token{user: found.trustor, project: found.project, method: method, roles: found.roles}
+		return &token{user: found.trustor, project: found.project, method: method, roles: found.roles, login: u.name}
 	}
 	if body.Auth.Scope.Project == nil {
-		return &token{user: u.id, method: method} // unscoped: no catalog, no roles
+		return &token{user: u.id, method: method, login: u.name} // unscoped: no catalog, no roles
 	}
 	p := k.findProject(body.Auth.Scope.Project)
 	if p == nil || len(u.roles[p.id]) == 0 {
 		return nil
 	}
-	return &token{user: u.id, project: p.id, method: method, roles: u.roles[p.id]}
+	return &token{user: u.id, project: p.id, method: method, roles: u.roles[p.id], login: u.name}
 }
 
 func (k *Keystone) identify(method string, body *authRequest) *user {
@@ -380,7 +382,7 @@ func (k *Keystone) loginApplicationCredential(body *authRequest) *token {
 		(!a.expires.IsZero() && !k.cloud.now().Before(a.expires)) {
 		return nil
 	}
-	return &token{user: a.user, project: a.project, method: "application_credential", roles: a.roles}
+	return &token{user: a.user, project: a.project, method: "application_credential", roles: a.roles, login: a.name}
 }
 
 func (ref *reference) inDomain() bool {
