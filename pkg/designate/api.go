@@ -1,0 +1,189 @@
+package designate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"mooring/pkg/openstack"
+)
+
+// session is the part of an OpenStack session that this package needs: *openstack.Session has it.
+type session interface {
+	Client(ctx context.Context, t openstack.ServiceType) (*gophercloud.ServiceClient, error)
+}
+
+// api speaks to Designate. Its errors are those of openstack.Wrap.
+type api struct {
+	session session
+	pages   pageSize
+}
+
+// wireZone is a zone as GET /v2/zones shows it (designate/objects/adapters/api_v2/zone.py).
+type wireZone struct {
+	ID        string      `json:"id"`
+	Name      string      `json:"name"`
+	PoolID    string      `json:"pool_id"`
+	ProjectID string      `json:"project_id"`
+	Type      string      `json:"type"`
+	TTL       int         `json:"ttl"`
+	Version   int64       `json:"version"`
+	Serial    json.Number `json:"serial"`
+	Status    string      `json:"status"`
+	Action    string      `json:"action"`
+}
+
+func (w *wireZone) zone() Zone {
+	serial, err := w.Serial.Int64()
+	if err != nil {
+		serial = 0 // an unknown serial is never relied upon alone
+	}
+	return Zone{
+		ID: w.ID, Name: readName(w.Name), PoolID: w.PoolID, ProjectID: w.ProjectID, TTL: w.TTL,
+		Validator: Validator{Version: w.Version, Serial: serial, Status: w.Status, Action: w.Action},
+		primary:   w.Type != "SECONDARY", deleting: w.Action == "DELETE",
+	}
+}
+
+// wireRecordset is a recordset as Designate shows it (designate/objects/adapters/api_v2/recordset.py).
+type wireRecordset struct {
+	ID      string   `json:"id"`
+	ZoneID  string   `json:"zone_id"`
+	Name    string   `json:"name"`
+	Type    Type     `json:"type"`
+	TTL     *int     `json:"ttl"`
+	Records []string `json:"records"`
+	Status  string   `json:"status"`
+	Action  string   `json:"action"`
+}
+
+func (w *wireRecordset) recordset() Recordset {
+	r := Recordset{ID: w.ID, ZoneID: w.ZoneID, Status: w.Status, Action: w.Action, Record: Record{Name: readName(w.Name), Type: w.Type}}
+	if w.TTL != nil {
+		r.TTL = *w.TTL
+	}
+	r.Targets = make([]string, 0, len(w.Records))
+	for _, data := range w.Records {
+		r.Targets = append(r.Targets, ReadTarget(w.Type, data))
+	}
+	r.Targets = sortedSet(r.Targets)
+	return r
+}
+
+// cloudLimits is what GET /v2/limits says, as far as it matters here. MinTTL is null in clouds without one.
+type cloudLimits struct {
+	MinTTL         *int `json:"min_ttl"`
+	ZoneRecordsets int  `json:"max_zone_recordsets"`
+}
+
+func (a *api) limits(ctx context.Context) (cloudLimits, error) {
+	var l cloudLimits
+	err := a.call(ctx, http.MethodGet, nil, &l, "limits")
+	return l, err
+}
+
+func (a *api) create(ctx context.Context, zoneID string, r Record) (Recordset, error) {
+	body := wireBody(r)
+	body["name"], body["type"] = WireName(r.Name), r.Type
+	return a.write(ctx, http.MethodPost, body, "zones", zoneID, "recordsets")
+}
+
+func (a *api) update(ctx context.Context, zoneID, id string, r Record) (Recordset, error) {
+	return a.write(ctx, http.MethodPut, wireBody(r), "zones", zoneID, "recordsets", id)
+}
+
+func (a *api) remove(ctx context.Context, zoneID, id string) error {
+	return a.call(ctx, http.MethodDelete, nil, nil, "zones", zoneID, "recordsets", id)
+}
+
+// find looks a recordset up by name and type.
+func (a *api) find(ctx context.Context, key Key) (set Recordset, found bool, err error) {
+	var page struct {
+		Recordsets []wireRecordset `json:"recordsets"`
+	}
+	query := url.Values{"name": {WireName(key.Name)}, "type": {string(key.Type)}}
+	if err := a.get(ctx, &page, query, "zones", key.ZoneID, "recordsets"); err != nil {
+		return Recordset{}, false, err
+	}
+	// The filter takes * for anything, so a wildcard record's name finds its siblings too.
+	for i := range page.Recordsets {
+		if set := page.Recordsets[i].recordset(); set.Name == key.Name && set.Type == key.Type {
+			return set, true, nil
+		}
+	}
+	return Recordset{}, false, nil
+}
+
+// wireBody is what create and update have in common. A null TTL is the zone's own.
+func wireBody(r Record) map[string]any {
+	records := make([]string, 0, len(r.Targets))
+	for _, t := range r.Targets {
+		records = append(records, WireTarget(r.Type, t))
+	}
+	body := map[string]any{"records": records, "ttl": nil}
+	if r.TTL > 0 {
+		body["ttl"] = r.TTL
+	}
+	return body
+}
+
+func (a *api) write(ctx context.Context, method string, body any, path ...string) (Recordset, error) {
+	var out wireRecordset
+	if err := a.call(ctx, method, body, &out, path...); err != nil {
+		return Recordset{}, err
+	}
+	return out.recordset(), nil
+}
+
+func (a *api) get(ctx context.Context, out any, query url.Values, path ...string) error {
+	client, err := a.session.Client(ctx, openstack.DNS)
+	if err != nil {
+		return openstack.Wrap(err)
+	}
+	return request(ctx, client, http.MethodGet, client.ServiceURL(path...)+"?"+query.Encode(), nil, out)
+}
+
+func (a *api) call(ctx context.Context, method string, body, out any, path ...string) error {
+	client, err := a.session.Client(ctx, openstack.DNS)
+	if err != nil {
+		return openstack.Wrap(err)
+	}
+	return request(ctx, client, method, client.ServiceURL(path...), body, out)
+}
+
+func request(ctx context.Context, client *gophercloud.ServiceClient, method, address string, body, out any) error {
+	options := &gophercloud.RequestOpts{JSONBody: body, JSONResponse: out, OkCodes: []int{http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusNoContent}}
+	_, err := client.Request(ctx, method, address, options) //nolint:bodyclose // gophercloud reads and closes it
+	return openstack.Wrap(err)
+}
+
+// errorType is Designate's own name of an error ("marker_not_found"), or empty.
+func errorType(err error) string {
+	var response gophercloud.ErrUnexpectedResponseCode
+	if !errors.As(err, &response) {
+		return ""
+	}
+	var body struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(response.Body, &body) != nil {
+		return ""
+	}
+	return body.Type
+}
+
+// describe adds what was being done.
+func describe(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err)
+}
+
+func limitText(n int) string { return strconv.Itoa(n) }

@@ -1,0 +1,16 @@
+// Package designate is the DNS domain: zones and recordsets of OpenStack Designate, their canonical forms, a pure planner
+// that turns wanted changes into ordered operations, and a bounded executor that carries them out.
+//
+// It speaks Designate's v2 API through a session of pkg/openstack and knows nothing of HTTP servers: pkg/designate/externaldns
+// is the edge that serves it to ExternalDNS.
+//
+// The parts, each usable alone:
+//
+//   - name.go, rdata.go, txt.go: one canonical form for each name and each record, and its form on Designate's wire;
+//   - zone.go: which zone a name belongs to, by longest suffix over all zones, usable or not;
+//   - plan.go: current recordsets + wanted changes → operations in ordered phases and independent groups;
+//   - apply.go: runs such a plan with bounded concurrency inside a deadline budget;
+//   - api.go, list.go: the calls to Designate, paging and the negotiation of the page size;
+//   - inventory.go: what is known of the cloud's zones, read as a whole and kept in step with own writes;
+//   - service.go: these put together for an edge.
+package designate

@@ -1,0 +1,52 @@
+package designate
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrBudget is matched when work was left undone because the time for it ran out. The next sync goes on with it.
+	ErrBudget = errors.New("the time budget ran out")
+	// ErrBlocked is matched by operations that were not tried because one that they depend on failed.
+	ErrBlocked = errors.New("not tried, because an earlier step of the same name failed")
+
+	errManyCNAMEs = fmt.Errorf("%w: a CNAME has exactly one", ErrTarget)
+)
+
+// RecordError says which record an error is about.
+type RecordError struct {
+	Name string
+	Type Type
+	Err  error
+}
+
+func (e *RecordError) Error() string { return fmt.Sprintf("%s %s: %v", e.Name, e.Type, e.Err) }
+
+// Unwrap returns the cause.
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// ApplyError says how much of a set of changes was done, and why the rest was not.
+type ApplyError struct {
+	Done  int // operations that are in effect
+	Total int
+	Errs  []error // one for each failed record; at most maxReported of them
+	More  int     // failures beyond those in Errs
+}
+
+// maxReported bounds how many failures are kept for a message: ten thousand failed records have one cause, not ten thousand.
+const maxReported = 20
+
+func (e *ApplyError) Error() string {
+	text := fmt.Sprintf("%d of %d changes done", e.Done, e.Total)
+	for _, err := range e.Errs {
+		text += "; " + err.Error()
+	}
+	if e.More > 0 {
+		text += fmt.Sprintf("; and %d more", e.More)
+	}
+	return text
+}
+
+// Unwrap returns the causes.
+func (e *ApplyError) Unwrap() []error { return e.Errs }

@@ -1,0 +1,249 @@
+package designate
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Type is the type of a recordset, in capitals as DNS and Designate write it.
+type Type string
+
+// The types whose canonical forms this package knows.
+const (
+	A     Type = "A"
+	AAAA  Type = "AAAA"
+	CNAME Type = "CNAME"
+	TXT   Type = "TXT"
+	NS    Type = "NS"
+	PTR   Type = "PTR"
+	MX    Type = "MX"
+	SRV   Type = "SRV"
+	NAPTR Type = "NAPTR"
+	SOA   Type = "SOA"
+)
+
+var (
+	// ErrTarget is matched by every error about the value of a record that has no canonical form.
+	ErrTarget = errors.New("invalid record value")
+	// ErrType is matched when a record's type is not one that this package writes.
+	ErrType = errors.New("unsupported record type")
+)
+
+// CanonicalTarget returns the one form of a record's value that this package compares, stores and shows:
+//
+//	A, AAAA         the shortest form of the address (RFC 5952)
+//	CNAME, NS, PTR  a canonical host name, no final dot
+//	MX              "10 mail.example.org"
+//	SRV             "10 5 5060 sip.example.org"
+//	NAPTR           "100 50 \"S\" \"SIP+D2U\" \"\" _sip._udp.example.org"
+//	TXT             the text itself (see CanonicalTXT)
+//
+// It is a fixed point, and the same whether a final dot, capitals, quotes or surplus blanks were given.
+// Errors match ErrTarget (and ErrName when a name in it is bad) or ErrType.
+func CanonicalTarget(t Type, value string) (string, error) {
+	switch t {
+	case TXT:
+		return CanonicalTXT(value), nil
+	case A, AAAA:
+		return canonicalAddress(t, value)
+	case CNAME, NS, PTR:
+		host, err := CanonicalHost(value)
+		if err != nil {
+			return "", fmt.Errorf("%w for %s: %w", ErrTarget, t, err)
+		}
+		return host, nil
+	case MX:
+		return canonicalNumbered(t, value, 1)
+	case SRV:
+		return canonicalNumbered(t, value, 3)
+	case NAPTR:
+		return canonicalNAPTR(value)
+	default:
+		return "", fmt.Errorf("%w %q", ErrType, t)
+	}
+}
+
+// WireTarget returns a canonical value as Designate wants it: names with a final dot, TXT quoted and split.
+func WireTarget(t Type, canonical string) string {
+	switch t {
+	case TXT:
+		return WireTXT(canonical)
+	case CNAME, NS, PTR:
+		return WireName(canonical)
+	case MX, SRV:
+		return dotted(canonical)
+	case NAPTR:
+		return wireNAPTR(canonical)
+	default:
+		return canonical
+	}
+}
+
+// ReadTarget returns the canonical form of a value that Designate holds. What has none is returned as it is: such records were
+// written by others and are shown, not judged.
+func ReadTarget(t Type, wire string) string {
+	if t == TXT {
+		if text, err := readTXT(wire); err == nil {
+			return text
+		}
+		return wire
+	}
+	if target, err := CanonicalTarget(t, wire); err == nil {
+		return target
+	}
+	return wire
+}
+
+// CanonicalTargets returns the canonical values sorted and without duplicates, because a recordset is a set.
+// Errors name every bad value.
+func CanonicalTargets(t Type, values []string) ([]string, error) {
+	out := make([]string, 0, len(values))
+	var errs []error
+	for _, value := range values {
+		target, err := CanonicalTarget(t, value)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		out = append(out, target)
+	}
+	return sortedSet(out), errors.Join(errs...)
+}
+
+func sortedSet(list []string) []string {
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func canonicalAddress(t Type, value string) (string, error) {
+	addr, err := netip.ParseAddr(strings.TrimSpace(value))
+	if err != nil || addr.Zone() != "" {
+		return "", fmt.Errorf("%w for %s: %q is not an IP address", ErrTarget, t, value)
+	}
+	if t == A {
+		if addr = addr.Unmap(); !addr.Is4() {
+			return "", fmt.Errorf("%w for A: %q is an IPv6 address", ErrTarget, value)
+		}
+		if addr.IsUnspecified() {
+			return "", fmt.Errorf("%w for A: %q can't be the address of a host", ErrTarget, value)
+		}
+	} else if !addr.Is6() {
+		return "", fmt.Errorf("%w for AAAA: %q is an IPv4 address", ErrTarget, value)
+	}
+	return addr.String(), nil
+}
+
+// canonicalNumbered reads n 16-bit numbers and a host name. The root (".") is allowed: it says "no such service" (RFC 7505, RFC 2782).
+func canonicalNumbered(t Type, value string, n int) (string, error) {
+	fields := strings.Fields(value)
+	if len(fields) != n+1 {
+		return "", fmt.Errorf("%w for %s: %q must be %d numbers and a host name", ErrTarget, t, value, n)
+	}
+	out := make([]string, 0, n+1)
+	for _, f := range fields[:n] {
+		number, err := number16(t, f)
+		if err != nil {
+			return "", err
+		}
+		out = append(out, number)
+	}
+	host, err := hostOrRoot(t, fields[n])
+	if err != nil {
+		return "", err
+	}
+	return strings.Join(append(out, host), " "), nil
+}
+
+func number16(t Type, s string) (string, error) {
+	v, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return "", fmt.Errorf("%w for %s: %q is not a number from 0 to 65535", ErrTarget, t, s)
+	}
+	return strconv.FormatUint(v, 10), nil
+}
+
+func hostOrRoot(t Type, s string) (string, error) {
+	if s == "." {
+		return s, nil
+	}
+	host, err := CanonicalHost(s)
+	if err != nil {
+		return "", fmt.Errorf("%w for %s: %w", ErrTarget, t, err)
+	}
+	return host, nil
+}
+
+func dotted(s string) string {
+	if strings.HasSuffix(s, ".") {
+		return s
+	}
+	return s + "."
+}
+
+// canonicalNAPTR reads order, preference, three character-strings (flags, services, regexp) and a replacement (RFC 3403).
+func canonicalNAPTR(value string) (string, error) {
+	fields, err := naptrFields(value)
+	if err != nil {
+		return "", err
+	}
+	order, err := number16(NAPTR, fields[0])
+	if err != nil {
+		return "", err
+	}
+	preference, err := number16(NAPTR, fields[1])
+	if err != nil {
+		return "", err
+	}
+	replacement, err := hostOrRoot(NAPTR, fields[5])
+	if err != nil {
+		return "", err
+	}
+	fields[2] = strings.ToUpper(fields[2]) // flags mean the same in both cases, and Designate takes capitals only
+	out := []string{order, preference}
+	for _, text := range fields[2:5] {
+		out = append(out, quoteText(text))
+	}
+	return strings.Join(append(out, replacement), " "), nil
+}
+
+// wireNAPTR writes a canonical NAPTR value. Designate cuts it at each blank into six fields and wants the strings bare
+// (designate/objects/rrdata_naptr.py), so an empty string is two blanks in a row.
+func wireNAPTR(canonical string) string {
+	fields, err := naptrFields(canonical)
+	if err != nil {
+		return canonical
+	}
+	fields[5] = dotted(fields[5])
+	return strings.Join(fields[:], " ")
+}
+
+// naptrFields cuts a NAPTR value into its six fields; quoted strings lose their quotes and escapes.
+func naptrFields(value string) ([6]string, error) {
+	var fields [6]string
+	bad := fmt.Errorf("%w for NAPTR: %q must be order, preference, flags, services, regexp and replacement", ErrTarget, value)
+	rest, n := strings.TrimSpace(value), 0
+	for ; rest != "" && n < len(fields); n++ {
+		var b strings.Builder
+		var err error
+		if rest[0] == '"' {
+			rest, err = quotedString(rest[1:], &b)
+			rest = strings.TrimLeft(rest, " ")
+		} else {
+			var word string
+			word, rest, _ = strings.Cut(rest, " ")
+			b.WriteString(word)
+		}
+		if err != nil {
+			return fields, fmt.Errorf("%w: %w", bad, err)
+		}
+		fields[n] = b.String()
+	}
+	if n != len(fields) || rest != "" {
+		return fields, bad
+	}
+	return fields, nil
+}
