@@ -1,0 +1,125 @@
+package mount
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// CephMounter is which client mounts CephFS.
+type CephMounter string
+
+// The clients. CephAuto takes the kernel's, and ceph-fuse where the kernel has none.
+const (
+	CephAuto   CephMounter = ""
+	CephKernel CephMounter = "kernel"
+	CephFuse   CephMounter = "fuse"
+)
+
+// CephFS is a CephFS share to mount.
+type CephFS struct {
+	Export  CephExport
+	User    string // cephx id, without "client."
+	Key     string // its key: a secret
+	FS      string // name of the file system; empty is the cluster's default one
+	Mounter CephMounter
+	// KernelOptions and FuseOptions are vetted ones (KindCephKernel, KindCephFuse).
+	KernelOptions, FuseOptions []string
+	ReadOnly                   bool
+}
+
+// LogValue keeps the key out of logs.
+func (v CephFS) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("export", v.Export.String()), slog.String("user", v.User), slog.String("mounter", string(v.Mounter)))
+}
+
+// MountCephFS mounts a CephFS share at target, unless it is mounted there already.
+func (m *Mounter) MountCephFS(ctx context.Context, target string, v CephFS) error {
+	if err := checkCephx(v.User, v.Key); err != nil {
+		return err
+	}
+	return m.ensure(ctx, target, func(ctx context.Context) error {
+		if v.Mounter == CephFuse {
+			return m.mountCephFuse(ctx, target, v)
+		}
+		err := m.mountCephKernel(ctx, target, v)
+		if v.Mounter == CephAuto && errors.Is(err, ErrUnsupported) {
+			m.options.Logger.DebugContext(ctx, "this kernel has no ceph client: using ceph-fuse", slog.String("path", target))
+			if fuse := m.mountCephFuse(ctx, target, v); errors.Is(fuse, ErrUnsupported) {
+				return errors.Join(err, fuse)
+			} else {
+				return fuse
+			}
+		}
+		return err
+	})
+}
+
+// checkCephx looks for what would break out of the option string or the keyring.
+func checkCephx(user, key string) error {
+	if user == "" || strings.ContainsFunc(user, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(",=[]#;\\\"'", r) }) {
+		return fmt.Errorf("%w: %q is no cephx user", ErrOption, user)
+	}
+	if _, err := base64.StdEncoding.DecodeString(key); err != nil || key == "" {
+		return fmt.Errorf("%w: the key of cephx user %q is no base64 text", ErrOption, user)
+	}
+	return nil
+}
+
+func (m *Mounter) mountCephKernel(ctx context.Context, target string, v CephFS) error {
+	flags, data := split(v.KernelOptions)
+	if v.ReadOnly {
+		flags |= unix.MS_RDONLY
+	}
+	if v.FS != "" {
+		data = append(data, "mds_namespace="+v.FS)
+	}
+	data = append(data, "name="+v.User, "secret="+v.Key)
+	return m.call(ctx, v.Export.String(), target, "ceph", flags, strings.Join(data, ","))
+}
+
+func (m *Mounter) mountCephFuse(ctx context.Context, target string, v CephFS) error {
+	args := []string{target, "-m", strings.Join(v.Export.Monitors, ","), "-r", v.Export.Path, "--log-file=" + "/dev/null", "--admin-socket="}
+	if v.FS != "" {
+		args = append(args, "--client_fs="+v.FS)
+	}
+	// Without a bound of its own ceph-fuse tries for five minutes.
+	bound := 60 * time.Second
+	if deadline, ok := ctx.Deadline(); ok {
+		bound = min(bound, time.Until(deadline))
+	}
+	args = append(args, fmt.Sprintf("--client_mount_timeout=%d", int(math.Max(1, bound.Seconds()))))
+	fuse := []string{}
+	for _, o := range v.FuseOptions {
+		switch {
+		case strings.HasPrefix(o, "client_"):
+			args = append(args, "--"+o)
+		case o == "nonempty" || o == "big_writes" || o == "defaults" || o == "_netdev" || o == "rw": // what libfuse 3 does anyway, or refuses to hear
+		default:
+			fuse = append(fuse, o)
+		}
+	}
+	if v.ReadOnly {
+		fuse = append(fuse, "ro")
+	}
+	if len(fuse) > 0 {
+		args = append(args, "-o", strings.Join(fuse, ","))
+	}
+	err := m.calls.do(ctx, "mount "+target, func() error { return m.options.System.CephFuse(ctx, v.User, v.Key, args) })
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: the monitors %w: %w", v.Export, ErrHung, err)
+	case strings.Contains(err.Error(), "Permission denied") || strings.Contains(err.Error(), "Operation not permitted"):
+		return fmt.Errorf("mounting %s: %w: %w", v.Export, ErrDenied, err)
+	}
+	return fmt.Errorf("mounting %s: %w", v.Export, err)
+}

@@ -1,0 +1,248 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	mountutils "k8s.io/mount-utils"
+)
+
+// What went wrong with a mount, for errors.Is.
+var (
+	// ErrUnsupported says that this node can't mount it: neither its kernel nor its programs.
+	ErrUnsupported = errors.New("not supported on this node")
+	// ErrHung says that a mount, or the server behind it, does not answer.
+	ErrHung = errors.New("does not answer")
+	// ErrNotMounted says that nothing is mounted where something should be.
+	ErrNotMounted = errors.New("nothing is mounted there")
+	// ErrDenied says that the server refuses: there is no access rule for this node, or not any more.
+	ErrDenied = errors.New("access denied by the server")
+)
+
+// Options set up a Mounter.
+type Options struct {
+	// System is the node; nil means Kernel{}.
+	System System
+	// Logger gets what is done about dead mounts; nil discards it.
+	Logger *slog.Logger
+	// Probe bounds a look at a mount; zero means 3 seconds.
+	Probe time.Duration
+	// Unmount is how long an orderly unmount may take before the mount is detached lazily; zero means 15 seconds.
+	Unmount time.Duration
+	// Resolver finds the addresses of export hosts; nil means the system's.
+	Resolver *net.Resolver
+}
+
+// Mounter mounts and unmounts. Its methods are safe for concurrent use; calls for different paths never wait for each other.
+type Mounter struct {
+	options Options
+	calls   bounded
+}
+
+// New makes a Mounter.
+func New(o Options) *Mounter {
+	if o.System == nil {
+		o.System = Kernel{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Probe == 0 {
+		o.Probe = 3 * time.Second
+	}
+	if o.Unmount == 0 {
+		o.Unmount = 15 * time.Second
+	}
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
+	}
+	return &Mounter{options: o}
+}
+
+// Mounted says whether something is mounted at path. It reads the mount table only, so it can't hang.
+func (m *Mounter) Mounted(path string) (bool, error) {
+	layers, err := m.layers(path)
+	return len(layers) > 0, err
+}
+
+// Check looks whether the mount at path answers: nil, ErrNotMounted, ErrHung, or what statfs(2) says, such as ESTALE or
+// ENOTCONN for a dead one.
+func (m *Mounter) Check(ctx context.Context, path string) error {
+	mounted, err := m.Mounted(path)
+	if err != nil {
+		return err
+	}
+	if !mounted {
+		return fmt.Errorf("%s: %w", path, ErrNotMounted)
+	}
+	return m.probe(ctx, path)
+}
+
+func (m *Mounter) probe(ctx context.Context, path string) error {
+	bound, cancel := context.WithTimeout(ctx, m.options.Probe)
+	defer cancel()
+	err := m.calls.do(bound, "probe "+path, func() error { return m.options.System.Probe(path) })
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("the mount at %s %w (for %v)", path, ErrHung, m.options.Probe)
+	case err != nil:
+		return fmt.Errorf("the mount at %s: %w", path, err)
+	}
+	return nil
+}
+
+// ensure makes the directory, takes away a dead mount, and mounts unless a live mount is there.
+func (m *Mounter) ensure(ctx context.Context, target string, mount func(context.Context) error) error {
+	mounted, err := m.Mounted(target)
+	if err != nil {
+		return err
+	}
+	if mounted {
+		err := m.probe(ctx, target)
+		if err == nil || !mountutils.IsCorruptedMnt(errors.Unwrap(err)) {
+			return err
+		}
+		m.options.Logger.WarnContext(ctx, "replacing a dead mount", slog.String("path", target), slog.Any("error", err))
+		if err := m.detach(ctx, target); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(target, 0o750); err != nil {
+		return fmt.Errorf("the mount point: %w", err)
+	}
+	return mount(ctx)
+}
+
+// call runs one mount(2) at target, bounded by ctx. A second caller of a target joins the first.
+func (m *Mounter) call(ctx context.Context, source, target, fstype string, flags uintptr, data string) error {
+	err := m.calls.do(ctx, "mount "+target, func() error { return m.options.System.Mount(source, target, fstype, flags, data) })
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: the server %w: %w", source, ErrHung, ctx.Err())
+	case errors.Is(err, unix.ENODEV):
+		return fmt.Errorf("%w: this kernel has no %s file system", ErrUnsupported, fstype)
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("mounting %s: %w: %w", source, ErrDenied, err)
+	case errors.Is(err, unix.ETIMEDOUT), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENETUNREACH):
+		return fmt.Errorf("mounting %s: the server %w: %w", source, ErrHung, err)
+	}
+	return fmt.Errorf("mounting %s: %w", source, err)
+}
+
+// Bind mounts a staged volume for one pod. A read-only bind of a writable mount is read-only for that pod alone.
+func (m *Mounter) Bind(ctx context.Context, source, target string, readOnly bool) error {
+	if err := m.Check(ctx, source); err != nil {
+		return err
+	}
+	return m.ensure(ctx, target, func(ctx context.Context) error {
+		if err := m.call(ctx, source, target, "", unix.MS_BIND, ""); err != nil {
+			return err
+		}
+		if !readOnly {
+			return nil
+		}
+		// The kernel ignores other flags with MS_BIND, so read-only takes a second call (mount(2)).
+		if err := m.call(ctx, source, target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+			return errors.Join(err, m.Unmount(ctx, target))
+		}
+		return nil
+	})
+}
+
+// maxLayers is how many mounts on top of each other are taken away in one call.
+const maxLayers = 32
+
+// Unmount takes away everything that is mounted at target, and the empty directory. What is not there is no error. An unmount
+// that takes longer than its bound, because the server is dead, is made lazy: the path is free at once, the kernel lets go
+// of the rest when it can.
+func (m *Mounter) Unmount(ctx context.Context, target string) error {
+	for n := 0; ; n++ {
+		mounted, err := m.Mounted(target)
+		if err != nil {
+			return err
+		}
+		if !mounted {
+			break
+		}
+		if n == maxLayers {
+			return fmt.Errorf("%s is still mounted after %d unmounts", target, n)
+		}
+		if err := m.unmountOne(ctx, target); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(target); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the mount point: %w", err)
+	}
+	return nil
+}
+
+func (m *Mounter) unmountOne(ctx context.Context, target string) error {
+	bound, cancel := context.WithTimeout(ctx, m.options.Unmount)
+	defer cancel()
+	err := m.calls.do(bound, "unmount "+target, func() error { return m.options.System.Unmount(target, unix.UMOUNT_NOFOLLOW) })
+	switch {
+	case err == nil, errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT): // the latter: somebody else was faster
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("unmounting %s: it is in use: %w", target, err)
+	}
+	m.options.Logger.WarnContext(ctx, "detaching a mount that can't be unmounted in order", slog.String("path", target), slog.Any("error", err))
+	return m.detach(ctx, target)
+}
+
+func (m *Mounter) detach(ctx context.Context, target string) error {
+	bound, cancel := context.WithTimeout(ctx, m.options.Unmount)
+	defer cancel()
+	err := m.calls.do(bound, "detach "+target, func() error { return m.options.System.Unmount(target, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) })
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("detaching %s: %w", target, err)
+	}
+	return nil
+}
+
+// layers are the mounts at exactly this path. The kernel's table has real paths, and a look at the last element of ours could
+// hang on a dead mount, so only the directory it is in is resolved.
+func (m *Mounter) layers(path string) ([]mountutils.MountInfo, error) {
+	path = filepath.Clean(path)
+	real := path
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		real = filepath.Join(dir, filepath.Base(path))
+	}
+	table, err := m.options.System.Table()
+	if err != nil {
+		return nil, fmt.Errorf("the mount table: %w", err)
+	}
+	var found []mountutils.MountInfo
+	for _, entry := range table {
+		if entry.MountPoint == path || entry.MountPoint == real {
+			found = append(found, entry)
+		}
+	}
+	return found, nil
+}
+
+// isErrno says whether err holds one of the numbers.
+func isErrno(err error, numbers ...syscall.Errno) bool {
+	for _, n := range numbers {
+		if errors.Is(err, n) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,89 @@
+package mount_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mooring/pkg/manila/mount"
+)
+
+func TestVet(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		kind    mount.Kind
+		options []string
+		want    []string
+	}{
+		"none":          {mount.KindNFS, nil, nil},
+		"empty list":    {mount.KindNFS, []string{"", " , "}, nil},
+		"lists and one": {mount.KindNFS, []string{"vers=4.1,hard", " noatime "}, []string{"vers=4.1", "hard", "noatime"}},
+		"ceph kernel":   {mount.KindCephKernel, []string{"recover_session=clean,wsync"}, []string{"recover_session=clean", "wsync"}},
+		"ceph fuse":     {mount.KindCephFuse, []string{"default_permissions,client_cache_size=1"}, []string{"default_permissions", "client_cache_size=1"}},
+	} {
+		got, err := mount.Vet(c.kind, c.options...)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestVetRefuses(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kind   mount.Kind
+		option string
+		reason string
+	}{
+		{mount.KindNFS, "addr=10.0.0.9", "the driver sets it"},
+		{mount.KindNFS, "clientaddr=10.0.0.9", "the driver sets it"},
+		{mount.KindNFS, "bg", "background"},
+		{mount.KindNFS, "secret=x", "known are"},
+		{mount.KindNFS, "vers", "needs a value"},
+		{mount.KindNFS, "hard=1", "takes no value"},
+		{mount.KindNFS, "ro=1", "known are"},
+		{mount.KindNFS, "vers=4.1\\,addr=1.2.3.4", "backslashes"},
+		{mount.KindCephKernel, "secret=x", "the driver sets it"},
+		{mount.KindCephKernel, "name=admin", "the driver sets it"},
+		{mount.KindCephFuse, "client_mountpoint=/", "the driver sets it"},
+		{mount.KindCephFuse, "client_mount_uid=0", "another user"},
+		{mount.KindCephFuse, "keyring=/etc/ceph/ceph.client.admin.keyring", "known are"},
+	} {
+		_, err := mount.Vet(c.kind, c.option)
+		if !errors.Is(err, mount.ErrOption) || !strings.Contains(err.Error(), c.reason) {
+			t.Errorf("Vet(%s, %q) = %v; want ErrOption with %q", c.kind, c.option, err, c.reason)
+		}
+	}
+	_, err := mount.Vet(mount.KindNFS, "foo,hard,bar=1")
+	if err == nil || !strings.Contains(err.Error(), `"foo"`) || !strings.Contains(err.Error(), `"bar"`) {
+		t.Errorf("every mistake has to be named: %v", err)
+	}
+}
+
+// FuzzVet: what passes can't smuggle in another option, and passes again unchanged.
+func FuzzVet(f *testing.F) {
+	for _, seed := range []string{"vers=4.1,hard", "secret=x", "ro,,rw", "client_x=a=b", "name=a\x00b", "vers=4.1\n,addr=1"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, kind := range []mount.Kind{mount.KindNFS, mount.KindCephKernel, mount.KindCephFuse} {
+			options, err := mount.Vet(kind, s)
+			if err != nil {
+				continue
+			}
+			for _, o := range options {
+				name, _, _ := strings.Cut(o, "=")
+				if strings.ContainsAny(o, ", \n\x00") || name == "secret" || name == "addr" || name == "name" {
+					t.Fatalf("Vet(%s, %q) let %q through", kind, s, o)
+				}
+			}
+			if again, err := mount.Vet(kind, options...); err != nil || !cmp.Equal(again, options) {
+				t.Fatalf("Vet(%s, %q) = %q, vetted again %q, %v", kind, s, options, again, err)
+			}
+		}
+	})
+}

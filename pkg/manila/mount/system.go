@@ -1,0 +1,22 @@
+package mount
+
+import (
+	"context"
+
+	mountutils "k8s.io/mount-utils"
+)
+
+// System is what a node does for this package. Kernel is the real one; tests without root use mounttest.
+type System interface {
+	// Mount is mount(2).
+	Mount(source, target, fstype string, flags uintptr, data string) error
+	// Unmount is umount2(2).
+	Unmount(target string, flags int) error
+	// Table is the mount table of this mount namespace, the oldest mount first.
+	Table() ([]mountutils.MountInfo, error)
+	// Probe asks the file system at path for something that a dead one can't answer. It may hang.
+	Probe(path string) error
+	// CephFuse runs ceph-fuse until the file system is mounted; the daemon goes on in the background. key is the cephx key of
+	// the user in the arguments.
+	CephFuse(ctx context.Context, user, key string, args []string) error
+}
