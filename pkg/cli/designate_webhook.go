@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"regexp"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/external-dns/endpoint"
+
+	"mooring/pkg/designate"
+	"mooring/pkg/designate/externaldns"
+	"mooring/pkg/run"
+)
+
+func designateWebhook() *mode {
+	return &mode{
+		name:  "designate-webhook",
+		short: "Serves ExternalDNS: names in Designate",
+		long: "designate-webhook is a webhook provider for ExternalDNS that keeps its records in OpenStack Designate. It runs beside ExternalDNS\n" +
+			"(a sidecar), which finds it at http://localhost:8888. It answers on --listen before it has logged in to OpenStack.",
+		cloud:   cloudRequired,
+		options: &designateWebhookOptions{},
+	}
+}
+
+type designateWebhookOptions struct {
+	listen                        []string
+	include, exclude              []string
+	regexInclude, regexExclude    string
+	dryRun                        bool
+	concurrency, zoneConcurrency  int
+	deadline                      time.Duration
+	filterRegex, filterRegexMinus *regexp.Regexp
+}
+
+func (o *designateWebhookOptions) flags(f *pflag.FlagSet) {
+	f.StringSliceVar(&o.listen, "listen", []string{"127.0.0.1:8888", "[::1]:8888"}, "host:port of the webhook; may be repeated")
+	f.StringSliceVar(&o.include, "domain-filter", nil, "only names in these domains; may be repeated")
+	f.StringSliceVar(&o.exclude, "exclude-domains", nil, "no names in these domains; may be repeated")
+	f.StringVar(&o.regexInclude, "regex-domain-filter", "", "only names that this regular expression matches, instead of --domain-filter")
+	f.StringVar(&o.regexExclude, "regex-domain-exclusion", "", "no names that this regular expression matches, instead of --exclude-domains")
+	f.BoolVar(&o.dryRun, "dry-run", false, "log what would be written, and write nothing (ExternalDNS's own --dry-run does not reach a webhook)")
+	f.IntVar(&o.concurrency, "concurrency", 8, "names that are written at once")
+	f.IntVar(&o.zoneConcurrency, "zone-concurrency", 4, "names of one zone that are written at once")
+	f.DurationVar(&o.deadline, "deadline", 12*time.Second, "how long one sync goes on beginning writes; below what ExternalDNS waits for (15s)")
+}
+
+func (o *designateWebhookOptions) check(*Env) (wrong []error) {
+	if len(o.listen) == 0 {
+		wrong = append(wrong, errors.New("--listen: an address is needed"))
+	}
+	for _, address := range o.listen {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			wrong = append(wrong, fmt.Errorf("--listen: %q has to be host:port", address))
+		}
+	}
+	compile := func(flag, text string) *regexp.Regexp {
+		if text == "" {
+			return nil
+		}
+		re, err := regexp.Compile(text)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("--%s: %w", flag, err))
+		}
+		return re
+	}
+	o.filterRegex = compile("regex-domain-filter", o.regexInclude)
+	o.filterRegexMinus = compile("regex-domain-exclusion", o.regexExclude)
+	if o.regexInclude+o.regexExclude != "" && len(o.include)+len(o.exclude) > 0 {
+		wrong = append(wrong, errors.New("--domain-filter, --exclude-domains: they can't be combined with --regex-domain-filter and --regex-domain-exclusion"))
+	}
+	for flag, value := range map[string]int{"concurrency": o.concurrency, "zone-concurrency": o.zoneConcurrency} {
+		if value < 1 || value > 100 {
+			wrong = append(wrong, fmt.Errorf("--%s: %d is not from 1 to 100", flag, value))
+		}
+	}
+	if o.deadline < time.Second {
+		wrong = append(wrong, fmt.Errorf("--deadline: %v is below 1s", o.deadline))
+	}
+	return wrong
+}
+
+// filter is the domain filter as ExternalDNS knows it.
+func (o *designateWebhookOptions) filter() *endpoint.DomainFilter {
+	if o.filterRegex != nil || o.filterRegexMinus != nil {
+		return endpoint.NewRegexDomainFilter(o.filterRegex, o.filterRegexMinus)
+	}
+	return endpoint.NewDomainFilterWithExclusions(o.include, o.exclude)
+}
+
+// wantZone says whether a zone can have names that the filter lets through. What a regular expression matches in a zone can't be told from
+// the zone's name, so then every zone is read.
+func (o *designateWebhookOptions) wantZone(filter *endpoint.DomainFilter) func(string) bool {
+	if o.filterRegex != nil || o.filterRegexMinus != nil {
+		return nil
+	}
+	return func(zone string) bool { return filter.Match(zone) || filter.MatchParent(zone) }
+}
+
+func (o *designateWebhookOptions) run(ctx context.Context, p *process) error {
+	filter := o.filter()
+	service := designate.New(p.session(), designate.Options{
+		WantZone: o.wantZone(filter), WantName: filter.Match, DryRun: o.dryRun, Concurrency: o.concurrency, ZoneConcurrency: o.zoneConcurrency,
+		Deadline: o.deadline, Logger: p.logger, Registerer: p.registry,
+	})
+	handler, err := externaldns.NewHandler(externaldns.Options{Provider: service, Filter: filter, Logger: p.logger})
+	if err != nil {
+		return err
+	}
+	listeners, err := listenAll(ctx, p.logger, o.listen)
+	if err != nil {
+		return err
+	}
+	login := p.loginKeeper()
+	parts := []run.Part{login.part()}
+	for _, listener := range listeners {
+		parts = append(parts, run.Part{Name: "webhook on " + listener.Addr().String(), Run: func(ctx context.Context) error {
+			return externaldns.Serve(ctx, listener, handler, p.logger, p.common.drain)
+		}})
+	}
+	return p.serve(ctx, login.ready, parts...)
+}
+
+// listenAll listens on every address. One that this machine does not have, such as [::1] without IPv6, is left out with a warning as long as
+// another is left.
+func listenAll(ctx context.Context, logger *slog.Logger, addresses []string) ([]net.Listener, error) {
+	var listeners []net.Listener
+	var missing []error
+	for _, address := range addresses {
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		switch {
+		case err == nil:
+			logger.InfoContext(ctx, "webhook listens", slog.String("address", listener.Addr().String()))
+			listeners = append(listeners, listener)
+		case addressMissing(err):
+			logger.WarnContext(ctx, "this machine does not have the address, going on without it", slog.String("address", address), slog.Any("error", err))
+			missing = append(missing, fmt.Errorf("--listen: %w", err))
+		default:
+			for _, l := range listeners {
+				err = errors.Join(err, l.Close())
+			}
+			return nil, fmt.Errorf("--listen: %w", err)
+		}
+	}
+	if len(listeners) == 0 {
+		return nil, errors.Join(missing...)
+	}
+	return listeners, nil
+}
+
+func addressMissing(err error) bool {
+	return slices.ContainsFunc([]error{syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT}, func(e error) bool { return errors.Is(err, e) })
+}
