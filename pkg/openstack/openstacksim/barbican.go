@@ -171,9 +171,7 @@ func (b *Barbican) routes() []route {
 		{"GET /v1/orders/{order}", b.getOrder},
 		{"DELETE /v1/orders/{order}", b.deleteOrder},
 		{"GET /v1/secret-stores", b.listStores},
-		{"GET /v1/secret-stores/global-default", b.defaultStore},
-		{"GET /v1/secret-stores/preferred", b.preferredStore},
-		{"GET /v1/secret-stores/{store}", b.getStore},
+		{"GET /v1/secret-stores/{store}", b.getStore}, // global-default and preferred, too
 		{"POST /v1/secret-stores/{store}/preferred", b.preferStore},
 		{"DELETE /v1/secret-stores/{store}/preferred", b.unpreferStore},
 		{"GET /v1/quotas", b.getQuotas},

@@ -473,8 +473,13 @@ func (b *Barbican) preferredStore(w *reply, r *barbicanRequest) {
 }
 
 func (b *Barbican) getStore(w *reply, r *barbicanRequest) {
-	s := b.store(r.PathValue("store"))
+	id := r.PathValue("store")
+	s := b.store(id)
 	switch {
+	case id == "global-default":
+		b.defaultStore(w, r)
+	case id == "preferred":
+		b.preferredStore(w, r)
 	case s == nil:
 		barbicanError(w, http.StatusNotFound, "Not Found. Secret store not found.")
 	case !r.allUsers():
