@@ -43,8 +43,7 @@ func parse(flags *pflag.FlagSet, args []string, lookupEnv func(string) (string, 
 
 // reason is a flag's error without pflag's frame around it, which repeats the name.
 func reason(err error) error {
-	var invalid *pflag.InvalidValueError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		return fmt.Errorf("%q is not valid: %w", invalid.GetValue(), invalid.Unwrap())
 	}
 	return err

@@ -9,7 +9,7 @@ import (
 )
 
 // version is set by the linker: -X mooring/pkg/cli.version=v1.2.3.
-var version = "dev" //nolint:gochecknoglobals // the linker can set nothing else
+var version = "dev"
 
 func newVersion(env *Env) *cobra.Command {
 	output := "text"

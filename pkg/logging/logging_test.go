@@ -31,7 +31,7 @@ func TestSecretsAreRedactedByKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		logger.Info("m", slog.String("password", "hush-1"), slog.Group("auth", slog.String("X-Auth-Token", "hush-2"), slog.String("user", "shown-1")),
+		logger.Info("m", slog.String("password", "hush-1"), slog.Group("auth", slog.String("auth_token", "hush-2"), slog.String("user", "shown-1")),
 			slog.String("key_id", "shown-2"), slog.String("key", "hush-3"), slog.Any("payload", []byte("hush-4")))
 		got := out.String()
 		if strings.Contains(got, "hush") || !strings.Contains(got, "shown-1") || !strings.Contains(got, "shown-2") {

@@ -1,7 +1,6 @@
 package openstack
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,6 +10,7 @@ import (
 	"log/slog"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -47,7 +47,7 @@ func (c *Credential) Key() [sha256.Size]byte {
 	for _, field := range []string{
 		c.AuthURL, c.Region, c.Interface, c.UserID, c.Username, c.Password, c.UserDomainID, c.UserDomainName, c.ProjectID, c.ProjectName,
 		c.ProjectDomainID, c.ProjectDomainName, c.ApplicationCredentialID, c.ApplicationCredentialName, c.ApplicationCredentialSecret,
-		c.Token, c.TrustID, string(c.CACert), string(c.ClientCert), string(c.ClientKey), fmt.Sprint(c.Insecure),
+		c.Token, c.TrustID, string(c.CACert), string(c.ClientCert), string(c.ClientKey), strconv.FormatBool(c.Insecure),
 	} {
 		var length [8]byte // so that no two lists of fields have the same bytes
 		binary.BigEndian.PutUint64(length[:], uint64(len(field)))
@@ -103,41 +103,43 @@ func (c *Credential) validate(name naming) error {
 	return errors.Join(errs...)
 }
 
+// validateLogin checks what the chosen way of logging in needs.
 func (c *Credential) validateLogin(name naming) (errs []error) {
-	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	need := func(missing bool, field, why string) {
+		if missing {
+			errs = append(errs, fmt.Errorf("%s is missing%s", name(field), why))
+		}
+	}
+	noUser := c.UserID == "" && c.Username == ""
 	switch {
 	case c.ApplicationCredentialID != "" || c.ApplicationCredentialName != "" || c.ApplicationCredentialSecret != "":
-		if c.ApplicationCredentialSecret == "" {
-			mistake("%s is missing: an application credential needs it", name("application_credential_secret"))
-		}
-		if c.ApplicationCredentialID == "" && c.ApplicationCredentialName == "" {
-			mistake("%s is missing: an application credential needs it", name("application_credential_id"))
-		}
-		if c.ApplicationCredentialID == "" && c.ApplicationCredentialName != "" && c.UserID == "" && c.Username == "" {
-			mistake("%s is missing: an application credential given by its name needs its user", name("username"))
-		}
-		return errs
+		noID := c.ApplicationCredentialID == ""
+		need(c.ApplicationCredentialSecret == "", "application_credential_secret", ": an application credential needs it")
+		need(noID && c.ApplicationCredentialName == "", "application_credential_id", ": an application credential needs it")
+		need(noID && c.ApplicationCredentialName != "" && noUser, "username", ": an application credential given by its name needs its user")
 	case c.Token != "":
-		return nil
-	}
-	if c.UserID == "" && c.Username == "" {
-		mistake("%s is missing (or %s, or %s)", name("username"), name("application_credential_id"), name("token"))
-	}
-	if c.Password == "" {
-		mistake("%s is missing", name("password"))
-	}
-	if c.Username != "" && c.UserID == "" && c.UserDomainID == "" && c.UserDomainName == "" {
-		mistake("%s is missing: a user name is unique only in a domain (often Default)", name("user_domain_name"))
-	}
-	if c.TrustID == "" {
-		if c.ProjectID == "" && c.ProjectName == "" {
-			mistake("%s is missing (or %s): the services are given per project", name("project_name"), name("project_id"))
-		}
-		if c.ProjectName != "" && c.ProjectID == "" && c.ProjectDomainID == "" && c.ProjectDomainName == "" {
-			mistake("%s is missing: a project name is unique only in a domain (often Default)", name("project_domain_name"))
+	default:
+		need(noUser, "username", fmt.Sprintf(" (or %s, or %s)", name("application_credential_id"), name("token")))
+		need(c.Password == "", "password", "")
+		need(c.UserID == "" && c.Username != "" && c.UserDomainID+c.UserDomainName == "", "user_domain_name", ": a user name is unique only in a domain (often Default)")
+		if c.TrustID == "" {
+			errs = append(errs, c.validateProject(name)...)
 		}
 	}
 	return errs
+}
+
+func (c *Credential) validateProject(name naming) []error {
+	switch {
+	case c.ProjectID != "":
+		return nil
+	case c.ProjectName == "":
+		return []error{fmt.Errorf("%s is missing (or %s): the services are given per project", name("project_name"), name("project_id"))}
+	case c.ProjectDomainID+c.ProjectDomainName == "":
+		return []error{fmt.Errorf("%s is missing: a project name is unique only in a domain (often Default)", name("project_domain_name"))}
+	default:
+		return nil
+	}
 }
 
 // authOptions is what Keystone is asked for. Re-login is the session's own affair, so AllowReauth stays off.
@@ -171,12 +173,6 @@ func (c *Credential) authOptions() *gophercloud.AuthOptions {
 	return o
 }
 
-func (c *Credential) endpointOptions(t ServiceType) gophercloud.EndpointOpts {
-	o := gophercloud.EndpointOpts{Type: string(t), Region: c.Region, Availability: gophercloud.Availability(cmp.Or(c.Interface, "public"))}
-	o.ApplyDefaults(string(t)) // also fills the aliases of the type
-	return o
-}
-
 func (c *Credential) tlsConfig() (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.Insecure} //nolint:gosec // the user's wish, with a warning in the log
 	if len(c.CACert) > 0 {
@@ -196,7 +192,7 @@ func (c *Credential) tlsConfig() (*tls.Config, error) {
 }
 
 // versionSuffix is Keystone's version at the end of an auth_url.
-var versionSuffix = regexp.MustCompile(`/v\d+(\.\d+)?$`) //nolint:gochecknoglobals // a compiled constant
+var versionSuffix = regexp.MustCompile(`/v\d+(\.\d+)?$`)
 
 // normalizeAuthURL makes auth_url name version 3: people write it with and without, and /v2.0 in very old files.
 func normalizeAuthURL(u string) string {

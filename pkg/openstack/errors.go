@@ -57,7 +57,7 @@ func (e *Error) Error() string {
 }
 
 // Is makes errors.Is(err, ErrNotFound) work.
-func (e *Error) Is(target error) bool { return e.Class == target } //nolint:errorlint // sentinels are compared by identity here
+func (e *Error) Is(target error) bool { return e.Class == target }
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
@@ -69,13 +69,11 @@ func Wrap(err error) error {
 	if err == nil || errors.As(err, &known) || errors.Is(err, ErrNoService) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	var response gophercloud.ErrUnexpectedResponseCode
-	if errors.As(err, &response) {
+	if response, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err); ok {
 		return fromResponse(&response, err)
 	}
 	e := &Error{Class: ErrUnavailable, Message: transportMessage(err), Err: err, Operation: "call"}
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		e.Operation = strings.ToUpper(u.Op) + " " + u.URL
 		if parsed, parseErr := url.Parse(u.URL); parseErr == nil {
 			e.Service, e.Operation = parsed.Host, strings.ToUpper(u.Op)+" "+parsed.Scheme+"://"+parsed.Host+parsed.Path
@@ -132,7 +130,7 @@ func requestID(h http.Header) string {
 	return h.Get("X-Compute-Request-Id")
 }
 
-var tags = regexp.MustCompile(`(?s)<(head|style|script)\b.*?</(head|style|script)>|<[^>]*>`) //nolint:gochecknoglobals // a compiled constant
+var tags = regexp.MustCompile(`(?s)<(head|style|script)\b.*?</(head|style|script)>|<[^>]*>`)
 
 // maxMessage bounds, in bytes, how much of an answer that isn't an OpenStack error stands in a message.
 const maxMessage = 300
@@ -183,16 +181,14 @@ func messageOf(object map[string]any) string {
 	return strings.Join(strings.Fields(m), " ")
 }
 
-// transportMessage says why there was no answer, and for TLS what to set.
-func transportMessage(err error) string {
+// tlsMessage says what is wrong with TLS and what to set; it is empty when TLS is not what failed.
+func tlsMessage(err error) string {
 	var (
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
 		invalid   x509.CertificateInvalidError
 		record    tls.RecordHeaderError
-		alert     tls.AlertError
-		dns       *net.DNSError
-		u         *url.Error
+		remote    *net.OpError
 	)
 	switch {
 	case errors.As(err, &authority):
@@ -201,10 +197,24 @@ func transportMessage(err error) string {
 		return "TLS: the server's certificate is for another host: " + host.Error()
 	case errors.As(err, &invalid):
 		return "TLS: the server's certificate is not valid: " + invalid.Error()
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "TLS: the server does not speak TLS on this port: is the URL http:// and not https://?"
-	case errors.As(err, &alert):
-		return "TLS: the server refused the handshake (" + alert.Error() + "): does it ask for a client certificate (cert and key in clouds.yaml)?"
+	case errors.As(err, &remote) && remote.Op == "remote error": // how crypto/tls frames an alert of the other side
+		return "TLS: the server refused the handshake (" + remote.Err.Error() + "): does it ask for a client certificate (cert and key in clouds.yaml)?"
+	}
+	return ""
+}
+
+// transportMessage says why there was no answer.
+func transportMessage(err error) string {
+	var (
+		dns *net.DNSError
+		u   *url.Error
+	)
+	if m := tlsMessage(err); m != "" {
+		return m
+	}
+	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer within the deadline"
 	case errors.As(err, &dns):

@@ -23,7 +23,9 @@ func TestWrap(t *testing.T) {
 		want   string
 	}{
 		"Manila": {
-			404, http.Header{"X-Compute-Request-Id": {"req-1"}}, `{"itemNotFound": {"code": 404, "message": "Share x could not be found."}}`, openstack.ErrNotFound,
+			404,
+			http.Header{"X-Compute-Request-Id": {"req-1"}},
+			`{"itemNotFound": {"code": 404, "message": "Share x could not be found."}}`, openstack.ErrNotFound,
 			"GET /v2/shares/x: 404 Not Found: Share x could not be found. (request id req-1)",
 		},
 		"Manila's quota of a create": {
@@ -33,7 +35,9 @@ func TestWrap(t *testing.T) {
 		"Manila's quota of an extend": {403, nil, `{"forbidden": {"code": 403, "message": "Requested share exceeds allowed gigabytes quota."}}`, openstack.ErrQuota, "gigabytes quota"},
 		"forbidden":                   {403, nil, `{"forbidden": {"code": 403, "message": "Policy doesn't allow share:delete to be performed."}}`, openstack.ErrForbidden, "Policy"},
 		"Barbican": {
-			400, http.Header{"X-Openstack-Request-Id": {"req-2"}}, `{"code": 400, "title": "Provided object does not match schema 'Secret'", "description": "bit_length is not an integer"}`, openstack.ErrInvalid,
+			400,
+			http.Header{"X-Openstack-Request-Id": {"req-2"}},
+			`{"code": 400, "title": "Provided object does not match schema 'Secret'", "description": "bit_length is not an integer"}`, openstack.ErrInvalid,
 			"Provided object does not match schema 'Secret': bit_length is not an integer (request id req-2)",
 		},
 		"Designate": {

@@ -55,7 +55,7 @@ func (s *Session) Microversions(ctx context.Context, t ServiceType) (Microversio
 	if ok {
 		return known, nil
 	}
-	result := s.looks.DoChan(string(t), func() (any, error) {
+	result := s.looks.DoChan(string(t), func() (any, error) { //nolint:contextcheck // many callers wait for it: it lives longer than each of them
 		ctx, cancel := context.WithTimeout(s.life, loginTimeout)
 		defer cancel()
 		return s.askVersions(ctx, t)

@@ -25,7 +25,7 @@ type Options struct {
 // Pool keeps one session per credential. Its methods are safe for concurrent use.
 type Pool struct {
 	options Options
-	life    context.Context //nolint:containedctx // the pool's own life: it ends what logins go on in the background
+	life    context.Context // ends what logins go on in the background
 	end     context.CancelFunc
 
 	mu       sync.Mutex

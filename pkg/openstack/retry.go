@@ -25,6 +25,7 @@ type outcome struct {
 	status     int    // 0: no answer
 	retryAfter string // the header, if any
 	unsent     bool   // the request certainly did not reach the service (no connection)
+	final      bool   // trying again can't help: the certificate is wrong
 	now        time.Time
 }
 
@@ -33,7 +34,7 @@ type outcome struct {
 // What the service may have acted upon is repeated only when the call is idempotent. 429, and a connection that could not be
 // made, say that it has not acted, so those are repeated for every call.
 func (p retryPolicy) decide(n int, idempotent bool, o outcome) (wait time.Duration, again bool) {
-	if n >= p.attempts {
+	if n >= p.attempts || o.final {
 		return 0, false
 	}
 	switch {

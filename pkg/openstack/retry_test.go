@@ -37,6 +37,7 @@ func TestRetryPolicy(t *testing.T) {
 		"409":                                {1, true, outcome{status: 409}, -1},
 		"413 is a quota, waiting is no help": {1, true, outcome{status: 413}, -1},
 		"501 will not get better":            {1, true, outcome{status: 501}, -1},
+		"a wrong certificate":                {1, true, outcome{final: true}, -1},
 		"200":                                {1, true, outcome{status: 200}, -1},
 	} {
 		tc.o.now = now
@@ -82,7 +83,7 @@ func TestOperationIsBounded(t *testing.T) {
 		"/share/v2/zones/5f0a9a5c7f5e4f7e8d1d0a4d3b1a2c3d/recordsets/":             "GET zones/{id}/recordsets",
 		"/share/v2/reverse/floatingips/RegionOne:5f0a9a5c-7f5e-4f7e-8d1d-0a4d3b1a": "GET reverse/floatingips/{id}",
 	} {
-		if got := operation(&http.Request{Method: "GET", URL: &url.URL{Path: path}}, "/share/v2/"); got != want {
+		if got := operation(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}}, "/share/v2/"); got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
 	}

@@ -62,7 +62,7 @@ const (
 type Session struct {
 	credential Credential
 	options    *Options
-	life       context.Context //nolint:containedctx // see Pool.life
+	life       context.Context // the pool's
 	base       *http.Transport
 	broken     error // the credential's TLS settings can't be used
 
@@ -223,7 +223,7 @@ func (s *Session) currentToken(ctx context.Context) (*token, error) {
 		}
 		return nil, refused
 	}
-	result := s.logins.DoChan("", func() (any, error) { return s.login() })
+	result := s.logins.DoChan("", func() (any, error) { return s.login() }) //nolint:contextcheck // many callers wait for it: it lives longer than each of them
 	select {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for a login at %s: %w", s.credential.AuthURL, ctx.Err())

@@ -245,7 +245,7 @@ func TestRetries(t *testing.T) {
 			}
 			expected := fmt.Sprintf("# HELP mooring_openstack_retries_total HTTP requests to OpenStack that were repeated after a failure, by service type.\n"+
 				"# TYPE mooring_openstack_retries_total counter\nmooring_openstack_retries_total{service=\"dns\"} %d\n", tc.calls-1)
-			if tc.calls > 1 {
+			if tc.calls > 1 && tc.fault.Status != 0 { // of dropped connections, net/http repeats some itself
 				if err := testutil.GatherAndCompare(registry, strings.NewReader(expected), "mooring_openstack_retries_total"); err != nil {
 					t.Error(err)
 				}

@@ -99,7 +99,7 @@ func (s Source) fromEnv() (*Credential, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	if err := c.validate(func(field string) string { return envName(field) }); err != nil {
+	if err := c.validate(envName); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -94,7 +94,7 @@ func (t *serviceTransport) attempts(r *http.Request) (*http.Response, error) {
 		next, replayable := rewind(r)
 		begin := time.Now()
 		resp, err := t.once(r)
-		o := outcome{now: time.Now(), unsent: unsent(err)}
+		o := outcome{now: time.Now(), unsent: unsent(err), final: err != nil && tlsMessage(err) != ""}
 		if resp != nil {
 			o.status, o.retryAfter = resp.StatusCode, resp.Header.Get("Retry-After")
 		}
@@ -129,7 +129,7 @@ func (t *serviceTransport) endpointPath() string {
 // once is one attempt under its own timeout, which goes on until the body is read.
 func (t *serviceTransport) once(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), attemptTimeout)
-	resp, err := t.base.RoundTrip(r.WithContext(ctx)) //nolint:bodyclose // handed on with its body
+	resp, err := t.base.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		cancel()
 		return nil, err

@@ -63,7 +63,7 @@ type Cloud struct {
 	server   *http.Server
 	served   chan struct{}
 
-	ctx    context.Context //nolint:containedctx // the cloud's own life: it ends the timers at Close
+	ctx    context.Context // ends the timers at Close
 	cancel context.CancelFunc
 	timers sync.WaitGroup
 }
