@@ -1,0 +1,154 @@
+// Package process runs a program as a child and knows how it is: whether it listens, how much memory it holds, what it said.
+package process
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Process is a running child. It dies with its parent.
+type Process struct {
+	Name    string
+	Started time.Time
+
+	cmd    *exec.Cmd
+	output buffer
+	done   chan struct{}
+	err    error
+}
+
+// Start runs a program with arguments and, besides PATH and HOME, only the given environment.
+func Start(ctx context.Context, name, program string, env []string, args ...string) (*Process, error) {
+	p := &Process{Name: name, done: make(chan struct{}), Started: time.Now()}
+	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), program, args...)
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, env...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	go func() {
+		defer close(p.done)
+		p.err = p.cmd.Wait()
+	}()
+	return p, nil
+}
+
+// PID is the process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Output is all it has written so far.
+func (p *Process) Output() string { return p.output.String() }
+
+// Listening waits until the address (unix or tcp) takes connections and returns how long after the start that was. The
+// error has what the process said when it ends before that.
+func (p *Process) Listening(ctx context.Context, network, address string) (time.Duration, error) {
+	for {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network, address)
+		if err == nil {
+			return time.Since(p.Started), conn.Close()
+		}
+		if err := p.pause(ctx); err != nil {
+			return 0, fmt.Errorf("%s does not listen on %s: %w", p.Name, address, err)
+		}
+	}
+}
+
+// Said waits until the output has a line with text in it, and returns the line.
+func (p *Process) Said(ctx context.Context, text string) (string, error) {
+	for {
+		for line := range strings.Lines(p.Output()) {
+			if strings.Contains(line, text) && strings.HasSuffix(line, "\n") {
+				return strings.TrimSpace(line), nil
+			}
+		}
+		if err := p.pause(ctx); err != nil {
+			return "", fmt.Errorf("%s does not say %q: %w", p.Name, text, err)
+		}
+	}
+}
+
+func (p *Process) pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("%w; it said: %s", ctx.Err(), p.Output())
+	case <-p.done:
+		return fmt.Errorf("it has ended (%w); it said: %s", errors.Join(p.err, errEnded), p.Output())
+	case <-time.After(2 * time.Millisecond): //nolint:forbidigo // a test's pause
+		return nil
+	}
+}
+
+var errEnded = errors.New("no longer running")
+
+// RSS is the resident memory in bytes.
+func (p *Process) RSS() (int64, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("no VmRSS for %s", p.Name)
+}
+
+// Stop asks it to end with SIGTERM and returns its exit code; after the bound it is killed, and that is an error.
+func (p *Process) Stop(bound time.Duration) (int, error) {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	timer := time.NewTimer(bound)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode(), nil
+	case <-timer.C:
+		p.Kill()
+		return -1, fmt.Errorf("%s did not end within %v of SIGTERM", p.Name, bound)
+	}
+}
+
+// Kill ends it with SIGKILL and waits for it.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.done
+}
+
+// Ended waits for its end and returns the exit code.
+func (p *Process) Ended(ctx context.Context) (int, error) {
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode(), nil
+	case <-ctx.Done():
+		return -1, ctx.Err()
+	}
+}
+
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
