@@ -89,6 +89,7 @@ func newRoot(env *Env) *cobra.Command {
 // modes are the long-running modes, in the order of the documentation.
 func modes(_ *Env) []*mode {
 	return []*mode{
+		barbicanKMS(),
 		designateWebhook(),
 	}
 }

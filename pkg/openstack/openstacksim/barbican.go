@@ -69,7 +69,7 @@ func newBarbican(c *Cloud, cfg BarbicanConfig) *Barbican {
 		{id: newUUID(), name: "Software Only Crypto", crypto: "simple_crypto", global: true, created: now},
 	}
 	b.preferred[c.Keystone.User("hsm", "hsm").ProjectID] = b.stores[0].id
-	b.quotas[c.Keystone.User("quota", "quota").ProjectID] = map[string]int{"secrets": 2, "orders": 2, "containers": 1}
+	b.quotas[c.Keystone.User("quota", "quota").ProjectID] = map[string]int{"secrets": 2, "orders": 2, "containers": 1, "consumers": -1, "cas": -1}
 	return b
 }
 

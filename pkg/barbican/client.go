@@ -1,0 +1,48 @@
+package barbican
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/keymanager/v1/secrets"
+
+	"mooring/pkg/openstack"
+)
+
+// Client fetches from Barbican with one session.
+type Client struct {
+	session *openstack.Session
+}
+
+// NewClient makes a client. It makes no call.
+func NewClient(s *openstack.Session) *Client { return &Client{session: s} }
+
+// Payload returns the payload of a secret, as bytes. A payload longer than limit is cut off after one byte more, so that it is
+// seen to be too long without being read. Errors are those of package openstack: ErrNotFound (no such secret, it has expired,
+// or it has no payload yet), ErrForbidden (an ACL), …
+func (c *Client) Payload(ctx context.Context, secret string, limit int) ([]byte, error) {
+	client, err := c.session.Client(ctx, openstack.KeyManager)
+	if err != nil {
+		return nil, fmt.Errorf("payload of secret %s: %w", secret, err)
+	}
+	// Barbican answers in exactly the type that is asked for, and with 406 for any other.
+	result := secrets.GetPayload(ctx, client, secret, secrets.GetPayloadOpts{PayloadContentType: "application/octet-stream"})
+	if result.Err != nil {
+		return nil, fmt.Errorf("payload of secret %s: %w", secret, openstack.Wrap(result.Err))
+	}
+	defer result.Body.Close() //nolint:errcheck // it was read, or its error is told
+	payload := make([]byte, 0, limit+1)
+	for len(payload) <= limit {
+		n, err := result.Body.Read(payload[len(payload) : limit+1])
+		payload = payload[:len(payload)+n]
+		if err == io.EOF { //nolint:errorlint // readers return it unwrapped
+			return payload, nil
+		}
+		if err != nil {
+			clear(payload)
+			return nil, fmt.Errorf("payload of secret %s: %w", secret, openstack.Wrap(err))
+		}
+	}
+	return payload, nil
+}

@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"strconv"
+
+	"github.com/spf13/pflag"
+
+	"mooring/pkg/barbican"
+	"mooring/pkg/barbican/kms"
+	"mooring/pkg/grpcserver"
+	"mooring/pkg/peercred"
+	"mooring/pkg/run"
+	"mooring/pkg/secmem"
+)
+
+func barbicanKMS() *mode {
+	return &mode{
+		name:  "barbican-kms",
+		short: "Serves kube-apiserver's KMS v2: Secrets encrypted with a key from Barbican",
+		long: "barbican-kms is a KMS v2 plugin for kube-apiserver. It fetches AES-256 keys from OpenStack Barbican, holds them in locked memory and\n" +
+			"wraps the API server's data-encryption keys with them, without a call to Barbican for each. It runs on every control-plane node.\n" +
+			"The socket is there at once; until the key is, every call fails fast with Unavailable.",
+		cloud:   cloudRequired,
+		options: &barbicanKMSOptions{},
+	}
+}
+
+type barbicanKMSOptions struct {
+	endpoint    string
+	keyIDs      []string
+	clusterID   string
+	socketMode  string
+	allowedUIDs []string
+
+	entries []barbican.Entry
+	mode    fs.FileMode
+	uids    []uint32
+}
+
+func (o *barbicanKMSOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.endpoint, "endpoint", "", "the socket to serve on, unix:///path/to/socket; kube-apiserver's EncryptionConfiguration names the same")
+	f.StringSliceVar(&o.keyIDs, "key-id", nil,
+		"UUID of the secret in Barbican that is the key, with :GENERATION after it if that is not 1; may be repeated: the first one wraps, the others only unwrap")
+	f.StringVar(&o.clusterID, "cluster-id", "", "a name for the cluster, the same on all its nodes for ever: what one cluster wrote, no other can read")
+	f.StringVar(&o.socketMode, "socket-mode", "0600", "permissions of the socket, octal; nothing for others")
+	f.StringSliceVar(&o.allowedUIDs, "allowed-uids", nil, "ids of the users who may connect; may be repeated; if none is given, root and the user of this process")
+}
+
+func (o *barbicanKMSOptions) check(*Env) (wrong []error) {
+	mistake := func(err error) {
+		if err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	if err := required("endpoint", o.endpoint, "the socket to serve on, such as unix:///run/mooring/kms.sock"); err != nil {
+		mistake(err)
+	} else if _, err := grpcserver.Path(o.endpoint); err != nil {
+		mistake(fmt.Errorf("--endpoint: %w", err))
+	}
+	mistake(required("cluster-id", o.clusterID, "a name for the cluster that never changes"))
+	const longest = 1024
+	if len(o.clusterID) > longest {
+		mistake(fmt.Errorf("--cluster-id: %d bytes, at most %d are possible", len(o.clusterID), longest))
+	}
+	wrong = append(wrong, o.checkKeys()...)
+	mode, err := strconv.ParseUint(o.socketMode, 8, 32)
+	switch {
+	case err != nil || mode > 0o777:
+		mistake(fmt.Errorf("--socket-mode: %q has to be an octal number such as 0600", o.socketMode))
+	case mode&0o007 != 0:
+		mistake(fmt.Errorf("--socket-mode: %s would let every user of the machine unwrap keys", o.socketMode))
+	default:
+		o.mode = fs.FileMode(mode)
+	}
+	for _, text := range o.allowedUIDs {
+		uid, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			mistake(fmt.Errorf("--allowed-uids: %q has to be a user's number", text))
+			continue
+		}
+		o.uids = append(o.uids, uint32(uid))
+	}
+	if len(o.allowedUIDs) == 0 {
+		o.uids = []uint32{0}
+		if self := os.Geteuid(); self > 0 && self <= math.MaxUint32 {
+			o.uids = append(o.uids, uint32(self))
+		}
+	}
+	return wrong
+}
+
+func (o *barbicanKMSOptions) checkKeys() (wrong []error) {
+	if len(o.keyIDs) == 0 {
+		return []error{required("key-id", "", "the UUID of a secret in Barbican that holds an AES-256 key")}
+	}
+	for i, text := range o.keyIDs {
+		ref, err := barbican.ParseKeyRef(text)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("--key-id: %w", err))
+			continue
+		}
+		o.entries = append(o.entries, barbican.Entry{Ref: ref, ReadOnly: i > 0})
+	}
+	if len(wrong) == 0 {
+		if _, err := barbican.NewRing(o.entries, 0); err != nil {
+			wrong = append(wrong, fmt.Errorf("--key-id: %w", err))
+		}
+	}
+	return wrong
+}
+
+func (o *barbicanKMSOptions) run(ctx context.Context, p *process) error {
+	if err := secmem.Undumpable(); err != nil {
+		p.logger.WarnContext(ctx, "other processes of this user may read the keys out of the memory", slog.Any("error", err))
+	}
+	keys, err := barbican.New(barbican.NewClient(p.session()), barbican.Options{
+		Entries: o.entries, ClusterID: o.clusterID, Logger: p.logger, Registerer: p.registry,
+	})
+	if err != nil {
+		return err
+	}
+	server := grpcserver.New(grpcserver.Options{
+		Logger: p.logger, Registerer: p.registry, Drain: p.common.drain, Describe: kms.Describe, Credentials: peercred.New(p.logger, o.uids),
+	})
+	kms.Register(server.GRPC(), keys)
+	listener, err := grpcserver.Listen(ctx, o.endpoint, o.mode)
+	if err != nil {
+		return fmt.Errorf("--endpoint: %w", err)
+	}
+	p.logger.InfoContext(ctx, "the KMS plugin listens", slog.String("endpoint", o.endpoint))
+	err = p.serve(ctx, keys.Ready,
+		run.Part{Name: "keyring", Run: keys.Run},
+		run.Part{Name: "KMS on " + o.endpoint, Run: func(ctx context.Context) error { return server.Serve(ctx, listener) }})
+	return errors.Join(err, keys.Close())
+}
