@@ -205,6 +205,9 @@ func canonicalNAPTR(value string) (string, error) {
 	fields[2] = strings.ToUpper(fields[2]) // flags mean the same in both cases, and Designate takes capitals only
 	out := []string{order, preference}
 	for _, text := range fields[2:5] {
+		if strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' }) {
+			return "", fmt.Errorf("%w for NAPTR: Designate can't store the string %q: only printable ASCII without blanks and quotes", ErrTarget, text)
+		}
 		out = append(out, quoteText(text))
 	}
 	return strings.Join(append(out, replacement), " "), nil

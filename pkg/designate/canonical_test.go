@@ -1,0 +1,273 @@
+package designate_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mooring/pkg/designate"
+)
+
+func TestCanonicalName(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a", 63)
+	for in, want := range map[string]string{
+		"example.org":                "example.org",
+		"Example.ORG.":               "example.org",
+		" example.org ":              "example.org",
+		"*.example.org":              "*.example.org",
+		"_dmarc.example.org":         "_dmarc.example.org",
+		"r3---sn-abc.example.org":    "r3---sn-abc.example.org",
+		"bücher.example.org":         "xn--bcher-kva.example.org",
+		"BÜCHER.example.org.":        "xn--bcher-kva.example.org",
+		"xn--bcher-kva.example.org":  "xn--bcher-kva.example.org",
+		"faß.example.org":            "xn--fa-hia.example.org",
+		"例え。example.org":             "xn--r8jz45g.example.org",
+		"*.bücher.example.org":       "*.xn--bcher-kva.example.org",
+		long + ".example.org":        long + ".example.org",
+		"1.2.0.192.in-addr.arpa":     "1.2.0.192.in-addr.arpa",
+		"extdns-a.www.example.org":   "extdns-a.www.example.org",
+		"_sip._tcp.BÜCHER.example.m": "_sip._tcp.xn--bcher-kva.example.m",
+	} {
+		got, err := designate.CanonicalName(in)
+		if err != nil || got != want {
+			t.Errorf("CanonicalName(%q) = %q, %v; want %q", in, got, err, want)
+		}
+	}
+}
+
+func TestCanonicalNameRefuses(t *testing.T) {
+	t.Parallel()
+	for _, in := range []string{
+		"", ".", "..", "a..b", "-a.org", "a-.org", "a b.org", "a*.org", "a.*.org", "**.org", "a,b.org", "a/b.org", strings.Repeat("a", 64) + ".org",
+		strings.Repeat("a.", 127) + "org", "a-*.example.org", "ä" + strings.Repeat("b", 70) + ".org", "a\x00b.org", "\"a\".org",
+	} {
+		if got, err := designate.CanonicalName(in); !errors.Is(err, designate.ErrName) {
+			t.Errorf("CanonicalName(%q) = %q, %v; want ErrName", in, got, err)
+		}
+	}
+}
+
+func TestCanonicalTarget(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		typ             designate.Type
+		in, canon, wire string
+	}{
+		{designate.A, "192.0.2.1", "192.0.2.1", "192.0.2.1"},
+		{designate.A, "::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1"},
+		{designate.AAAA, "2001:DB8:0:0:0:0:0:1", "2001:db8::1", "2001:db8::1"},
+		{designate.CNAME, "Target.Example.ORG.", "target.example.org", "target.example.org."},
+		{designate.CNAME, "bücher.example.org", "xn--bcher-kva.example.org", "xn--bcher-kva.example.org."},
+		{designate.NS, "ns1.example.org", "ns1.example.org", "ns1.example.org."},
+		{designate.PTR, "Host.example.org", "host.example.org", "host.example.org."},
+		{designate.MX, "10  Mail.example.org", "10 mail.example.org", "10 mail.example.org."},
+		{designate.MX, "010 mail.example.org.", "10 mail.example.org", "10 mail.example.org."},
+		{designate.MX, "0 .", "0 .", "0 ."},
+		{designate.SRV, "10 5 5060 sip.example.org.", "10 5 5060 sip.example.org", "10 5 5060 sip.example.org."},
+		{
+			designate.NAPTR, `100 50 "s" "SIP+D2U" "" _sip._udp.example.org.`,
+			`100 50 "S" "SIP+D2U" "" _sip._udp.example.org`, `100 50 S SIP+D2U  _sip._udp.example.org.`,
+		},
+		{designate.TXT, "v=spf1 -all", "v=spf1 -all", `"v=spf1 -all"`},
+		{designate.TXT, `"v=spf1 -all"`, "v=spf1 -all", `"v=spf1 -all"`},
+		{designate.TXT, `"a" "b"`, "ab", `"ab"`},
+		{designate.TXT, `"heritage=external-dns,external-dns/owner=me"`, "heritage=external-dns,external-dns/owner=me", `"heritage=external-dns,external-dns/owner=me"`},
+		{designate.TXT, `"say \"hi\""`, `say "hi"`, `"say \"hi\""`},
+		{designate.TXT, `"\"hi\""`, `"\"hi\""`, `"\"hi\""`},
+		{designate.TXT, `back\slash`, `back\slash`, `"back\\slash"`},
+		{designate.TXT, "grüße", "grüße", `"gr\195\188\195\159e"`},
+		{designate.TXT, `"unclosed`, `"\"unclosed"`, `"\"unclosed"`},
+		{designate.TXT, "", "", `""`},
+	}
+	for _, c := range cases {
+		canon, err := designate.CanonicalTarget(c.typ, c.in)
+		if err != nil || canon != c.canon {
+			t.Errorf("CanonicalTarget(%s, %q) = %q, %v; want %q", c.typ, c.in, canon, err, c.canon)
+			continue
+		}
+		if wire := designate.WireTarget(c.typ, canon); wire != c.wire {
+			t.Errorf("WireTarget(%s, %q) = %q, want %q", c.typ, canon, wire, c.wire)
+		}
+		if read := designate.ReadTarget(c.typ, c.wire); read != c.canon {
+			t.Errorf("ReadTarget(%s, %q) = %q, want %q", c.typ, c.wire, read, c.canon)
+		}
+	}
+}
+
+func TestCanonicalTargetRefuses(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		typ designate.Type
+		in  string
+	}{
+		{designate.A, ""}, {designate.A, "192.0.2"}, {designate.A, "2001:db8::1"}, {designate.A, "0.0.0.0"}, {designate.A, "example.org"},
+		{designate.AAAA, "192.0.2.1"}, {designate.AAAA, "fe80::1%eth0"}, {designate.AAAA, "x"},
+		{designate.CNAME, ""}, {designate.CNAME, "*.example.org"}, {designate.CNAME, "a b"},
+		{designate.MX, "mail.example.org"}, {designate.MX, "x mail.example.org"}, {designate.MX, "65536 mail.example.org"}, {designate.MX, "1 a b"},
+		{designate.SRV, "1 2 sip.example.org"}, {designate.SRV, "1 2 -3 sip.example.org"},
+		{designate.NAPTR, "100 50 S SIP+D2U"}, {designate.NAPTR, `100 50 "S "SIP" "" x.org`}, {designate.NAPTR, "a 50 S SIP+D2U  x.org."},
+	} {
+		if got, err := designate.CanonicalTarget(c.typ, c.in); !errors.Is(err, designate.ErrTarget) {
+			t.Errorf("CanonicalTarget(%s, %q) = %q, %v; want ErrTarget", c.typ, c.in, got, err)
+		}
+	}
+	if _, err := designate.CanonicalTarget("LOC", "x"); !errors.Is(err, designate.ErrType) {
+		t.Errorf("a type that isn't known: %v, want ErrType", err)
+	}
+}
+
+func TestReadTargetShowsWhatItCannotParse(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ typ, in, want string }{
+		{"TXT", `bare`, "bare"},
+		{"TXT", `bare\"word`, `bare"word`},
+		{"TXT", `"a"b"`, `"a"b"`},
+		{"TXT", `"\999"`, `"\999"`},
+		{"TXT", `"\1"`, `"\1"`},
+		{"TXT", `x\`, `x\`},
+		{"TXT", `two words`, `twowords`},
+		{"A", "not an address", "not an address"},
+		{"SSHFP", "1 1 abc", "1 1 abc"},
+	} {
+		if got := designate.ReadTarget(designate.Type(c.typ), c.in); got != c.want {
+			t.Errorf("ReadTarget(%s, %q) = %q, want %q", c.typ, c.in, got, c.want)
+		}
+	}
+}
+
+func TestRecordCanonical(t *testing.T) {
+	t.Parallel()
+	got, err := designate.Record{Name: "WWW.Example.org.", Type: designate.A, TTL: 5, Targets: []string{"192.0.2.2", "192.0.2.1", "192.0.2.2"}, Owner: "WWW.example.org"}.Canonical(60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := designate.Record{Name: "www.example.org", Type: designate.A, TTL: 60, Targets: []string{"192.0.2.1", "192.0.2.2"}, Owner: "www.example.org"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for name, r := range map[string]designate.Record{
+		"two CNAMEs": {Name: "a.example.org", Type: designate.CNAME, Targets: []string{"b.org", "c.org"}},
+		"no targets": {Name: "a.example.org", Type: designate.A},
+		"bad target": {Name: "a.example.org", Type: designate.A, Targets: []string{"x"}},
+	} {
+		var about *designate.RecordError
+		if _, err := r.Canonical(0); !errors.Is(err, designate.ErrTarget) || !errors.As(err, &about) || about.Name != "a.example.org" {
+			t.Errorf("%s: %v, want a RecordError that is ErrTarget", name, err)
+		}
+	}
+	_, err = designate.Record{Name: "a b", Type: designate.A, Targets: []string{"x", "y"}}.Canonical(0)
+	if !errors.Is(err, designate.ErrName) || !errors.Is(err, designate.ErrTarget) || strings.Count(err.Error(), "not an IP address") != 2 {
+		t.Errorf("%v: want everything that is wrong at once", err)
+	}
+	for ttl, want := range map[int]int{0: 0, -1: 0, 30: 60, 60: 60, 3600: 3600, 1 << 40: 1<<31 - 1} {
+		r, err := designate.Record{Name: "a.org", Type: designate.A, TTL: ttl, Targets: []string{"192.0.2.1"}}.Canonical(60)
+		if err != nil || r.TTL != want {
+			t.Errorf("TTL %d → %d, %v; want %d", ttl, r.TTL, err, want)
+		}
+	}
+}
+
+// Every value that has a canonical form keeps it: through itself, and through Designate's wire.
+func checkTarget(t *testing.T, typ designate.Type, value string) {
+	t.Helper()
+	canon, err := designate.CanonicalTarget(typ, value)
+	if err != nil {
+		return
+	}
+	again, err := designate.CanonicalTarget(typ, canon)
+	if err != nil || again != canon {
+		t.Fatalf("%s %q: canonical form %q becomes %q, %v", typ, value, canon, again, err)
+	}
+	if read := designate.ReadTarget(typ, designate.WireTarget(typ, canon)); read != canon {
+		t.Fatalf("%s %q: canonical form %q comes back from the wire (%q) as %q", typ, value, canon, designate.WireTarget(typ, canon), read)
+	}
+}
+
+func TestCanonicalFormsAreFixedPoints(t *testing.T) {
+	t.Parallel()
+	alphabets := map[designate.Type]string{
+		designate.A: "0123456789.:f", designate.AAAA: "0123456789abcdef:.", designate.CNAME: "abC-_.*ü ß", designate.NS: "ab.", designate.PTR: "ab.",
+		designate.MX: "0159 ab.", designate.SRV: "0159 ab.", designate.NAPTR: "01 \"SU+a.\\!", designate.TXT: "a \"\\0129ü\x00\xff\t",
+	}
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's data
+	for typ, alphabet := range alphabets {
+		for range 20000 {
+			var b strings.Builder
+			for range random.IntN(24) {
+				b.WriteByte(alphabet[random.IntN(len(alphabet))])
+			}
+			checkTarget(t, typ, b.String())
+		}
+	}
+	for range 300 { // long texts, around the places where they are split
+		text := make([]byte, 240+random.IntN(600))
+		for i := range text {
+			text[i] = "ab\"\\\xc3\xbc "[random.IntN(7)]
+		}
+		checkTarget(t, designate.TXT, string(text))
+	}
+}
+
+func TestWireTXTFitsDesignate(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{0, 1, 252, 253, 254, 255, 506, 507, 4000} {
+		for _, unit := range []string{"x", `"`, "\x01"} {
+			wire := designate.WireTXT("x" + strings.Repeat(unit, n))
+			for s := range strings.SplitSeq(strings.TrimSuffix(strings.TrimPrefix(wire, `"`), `"`), `" "`) {
+				if len(s) > 253 {
+					t.Fatalf("%d × %q: a string of %d characters: Designate takes 255 with the quotes", n, unit, len(s))
+				}
+			}
+		}
+	}
+}
+
+func FuzzName(f *testing.F) {
+	for _, seed := range []string{"example.org", "*.Example.org.", "bücher.example", "a..b", "xn--bcher-kva", "。", "a。b。", "-", "*", "*.*", "ⅷ.example", "ẞ.de", "a\u200db.org"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		canon, err := designate.CanonicalName(name)
+		if err != nil {
+			if !errors.Is(err, designate.ErrName) {
+				t.Fatalf("CanonicalName(%q): %v is not ErrName", name, err)
+			}
+			return
+		}
+		for _, again := range []string{canon, designate.WireName(canon), strings.ToUpper(canon)} {
+			if got, err := designate.CanonicalName(again); err != nil || got != canon {
+				t.Fatalf("CanonicalName(%q) = %q, but CanonicalName(%q) = %q, %v", name, canon, again, got, err)
+			}
+		}
+		if len(canon) > 253 || strings.ContainsAny(canon, " \"\\\x00") {
+			t.Fatalf("CanonicalName(%q) = %q", name, canon)
+		}
+	})
+}
+
+func FuzzTXT(f *testing.F) {
+	for _, seed := range []string{"", "a", `"a"`, `"a" "b"`, `"a"b`, `"\"`, `\`, `"\195\188"`, `"\999"`, "\"\xff", strings.Repeat("x", 300), strings.Repeat(`\`, 300), `" "`, `"" ""`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		checkTarget(t, designate.TXT, value)
+		designate.ReadTarget(designate.TXT, value)
+	})
+}
+
+func FuzzTarget(f *testing.F) {
+	for typ, seed := range map[designate.Type]string{
+		designate.A: "192.0.2.1", designate.AAAA: "2001:db8::1", designate.CNAME: "a.example.org.", designate.MX: "10 a.org", designate.SRV: "1 2 3 a.org",
+		designate.NAPTR: `1 2 "S" "" "!^.*$!x!" a.org`, designate.PTR: "a.org",
+	} {
+		f.Add(string(typ), seed)
+	}
+	f.Fuzz(func(t *testing.T, typ, value string) {
+		checkTarget(t, designate.Type(typ), value)
+		designate.ReadTarget(designate.Type(typ), value)
+	})
+}
