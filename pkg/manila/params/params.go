@@ -1,0 +1,200 @@
+// Package params is the one table of keys that users write for Manila volumes: StorageClass parameters, volumeAttributes of
+// PersistentVolumes, and keys of secrets with an OpenStack credential. The table parses them, validates them and documents
+// them (Markdown), so the three can't differ.
+//
+// The keys and their meaning are those of cloud-provider-openstack's Manila CSI plugin, whose users bring their classes and
+// volumes along. Two things are stricter: a key that is not in the table is a mistake, and so is a value that has no meaning.
+package params
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"mooring/pkg/manila/mount"
+)
+
+// ErrInvalid says that a key is unknown or a value malformed. The error's text names the key and what is allowed.
+var ErrInvalid = errors.New("invalid parameters")
+
+// Protocol is a share protocol, spelled as in Manila's API.
+type Protocol string
+
+// The protocols.
+const (
+	NFS    Protocol = "NFS"
+	CEPHFS Protocol = "CEPHFS"
+)
+
+// Class is what a StorageClass asks for.
+type Class struct {
+	// Type is the share type's name or id.
+	Type string
+	// Protocol is empty when the class leaves it to the driver.
+	Protocol       Protocol
+	Availability   string // Manila's availability zone; empty: any
+	ShareNetworkID string
+	// Metadata is appended to the share's metadata.
+	Metadata map[string]string
+	// NFSClients are the networks that get access, in CIDR notation.
+	NFSClients []string
+	// CephClientIDs are the cephx users that get access; empty: one user with the volume's name.
+	CephClientIDs []string
+	Ceph          CephMount
+	Access        Access
+	// PVC and PV are what external-provisioner adds with --extra-create-metadata.
+	PVCName, PVCNamespace, PVName string
+}
+
+// Access is who makes access rules.
+type Access string
+
+// AccessStatic makes the rules at creation, for nfs-shareClient or cephfs-clientID.
+const AccessStatic Access = "static"
+
+// CephMount is how CephFS is mounted.
+type CephMount struct {
+	Mounter                    mount.CephMounter
+	KernelOptions, FuseOptions []string
+}
+
+// Attributes are volumeAttributes of a PersistentVolume: written by the controller, or by hand for a share that exists.
+type Attributes struct {
+	ShareID, ShareName string // at most one of them
+	// AccessIDs are the ids of access rules; the node uses the first.
+	AccessIDs []string
+	Protocol  Protocol // empty in volumes made by hand or by CPO: the driver's
+	// Exports are the export locations, the best first; empty in volumes made by hand or by CPO.
+	Exports []string
+	Ceph    CephMount
+}
+
+// Secret is an OpenStack credential in a Kubernetes secret. It is empty when the secret is.
+type Secret struct {
+	AuthURL, Region, Interface                        string
+	UserID, UserName, Password, Token                 string
+	ProjectID, ProjectName                            string
+	DomainID, DomainName                              string
+	ProjectDomainID, ProjectDomainName                string
+	UserDomainID, UserDomainName                      string
+	TrustID, TrusteeID, TrusteePassword               string
+	ApplicationCredentialID                           string
+	ApplicationCredentialName                         string
+	ApplicationCredentialSecret                       string
+	CACert, CACertPath, ClientCertPath, ClientKeyPath string
+	Insecure                                          bool
+	UseClouds                                         bool
+	CloudsFile, Cloud                                 string
+}
+
+// Error lists every mistake in one map of parameters.
+type Error struct {
+	Place    Place
+	Mistakes []string
+}
+
+// Error is one line.
+func (e *Error) Error() string { return string(e.Place) + ": " + strings.Join(e.Mistakes, "; ") }
+
+// Is makes errors.Is(err, ErrInvalid) work.
+func (e *Error) Is(target error) bool { return target == ErrInvalid } //nolint:errorlint // a sentinel is compared by identity here
+
+// ParseClass reads StorageClass parameters, as external-provisioner hands them on.
+func ParseClass(parameters map[string]string) (Class, error) {
+	c := Class{Type: "default", Access: AccessStatic, NFSClients: []string{"0.0.0.0/0"}}
+	if err := parse(PlaceClass, parameters, &c, func(k *key) func(*Class, string) error { return k.class }); err != nil {
+		return Class{}, err
+	}
+	return c, nil
+}
+
+// ParseAttributes reads volumeAttributes.
+func ParseAttributes(attributes map[string]string) (Attributes, error) {
+	var a Attributes
+	if err := parse(PlaceAttributes, attributes, &a, func(k *key) func(*Attributes, string) error { return k.attributes }); err != nil {
+		return Attributes{}, err
+	}
+	if a.ShareID != "" && a.ShareName != "" {
+		return Attributes{}, &Error{PlaceAttributes, []string{"shareID and shareName exclude each other: set one of them"}}
+	}
+	return a, nil
+}
+
+// Map writes the attributes that the controller hands to the node. ParseAttributes reads them back.
+func (a Attributes) Map() map[string]string {
+	m := map[string]string{}
+	put := func(name, value string) {
+		if value != "" {
+			m[name] = value
+		}
+	}
+	put("shareID", a.ShareID)
+	put("shareName", a.ShareName)
+	put("shareAccessIDs", strings.Join(a.AccessIDs, ","))
+	put("protocol", string(a.Protocol))
+	put("exportLocations", joinExports(a.Exports))
+	put("cephfs-mounter", string(a.Ceph.Mounter))
+	put("cephfs-kernelMountOptions", strings.Join(a.Ceph.KernelOptions, ","))
+	put("cephfs-fuseMountOptions", strings.Join(a.Ceph.FuseOptions, ","))
+	return m
+}
+
+// ParseSecret reads the credential in a secret. The values are secrets, so no error repeats one.
+func ParseSecret(secret map[string]string) (Secret, error) {
+	var s Secret
+	if err := parse(PlaceSecret, secret, &s, func(k *key) func(*Secret, string) error { return k.secret }); err != nil {
+		return Secret{}, err
+	}
+	if len(secret) == 0 || s.UseClouds {
+		return s, nil
+	}
+	var mistakes []string
+	if s.AuthURL == "" {
+		mistakes = append(mistakes, "os-authURL is missing")
+	}
+	login := s.Token != "" || s.ApplicationCredentialSecret != "" || s.Password != "" && (s.UserID != "" || s.UserName != "") ||
+		s.TrustID != "" && s.TrusteeID != "" && s.TrusteePassword != ""
+	if !login {
+		mistakes = append(mistakes, "there is no login: set os-applicationCredentialID and os-applicationCredentialSecret, or os-userName and os-password, or "+
+			"os-trustID with os-trusteeID and os-trusteePassword, or os-token")
+	}
+	if len(mistakes) > 0 {
+		return Secret{}, &Error{PlaceSecret, mistakes}
+	}
+	return s, nil
+}
+
+// Empty says whether there is no credential: the driver then uses its own.
+func (s *Secret) Empty() bool { return *s == Secret{} }
+
+// parse is the one way of all maps: every key is looked up, every mistake collected, in the order of the names.
+func parse[T any](place Place, in map[string]string, to *T, setter func(*key) func(*T, string) error) error {
+	known := map[string]func(*T, string) error{}
+	for _, k := range table() {
+		if set := setter(&k); set != nil {
+			known[k.name] = set
+		}
+	}
+	var mistakes []string
+	unknown := false
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		set, ok := known[name]
+		if !ok {
+			unknown = true
+			mistakes = append(mistakes, fmt.Sprintf("%q is unknown", name))
+			continue
+		}
+		if err := set(to, in[name]); err != nil {
+			mistakes = append(mistakes, name+": "+err.Error())
+		}
+	}
+	if unknown {
+		mistakes = append(mistakes, "known are "+strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+	}
+	if len(mistakes) > 0 {
+		return &Error{place, mistakes}
+	}
+	return nil
+}

@@ -1,0 +1,261 @@
+package params_test
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mooring/pkg/manila/mount"
+	"mooring/pkg/manila/params"
+	"mooring/pkg/openstack"
+)
+
+var update = flag.Bool("update", false, "write the goldens again")
+
+// reference is the documentation page that the table renders.
+const reference = "../../../docs/reference/manila-parameters.md"
+
+func TestGoldenReference(t *testing.T) {
+	t.Parallel()
+	got := params.Markdown()
+	if *update {
+		if err := os.WriteFile(reference, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("the reference is not what the table says (-file +table), run the test with -update:\n%s", diff)
+	}
+}
+
+func TestParseClass(t *testing.T) {
+	t.Parallel()
+	defaults := params.Class{Type: "default", Access: params.AccessStatic, NFSClients: []string{"0.0.0.0/0"}}
+	for name, c := range map[string]struct {
+		in   map[string]string
+		want func(*params.Class)
+	}{
+		"nothing": {nil, func(*params.Class) {}},
+		"as CPO's users write it": {
+			map[string]string{
+				"type": "cephfs", "shareNetworkID": "n", "availability": "az1", "appendShareMetadata": `{"team": "a"}`, "nfs-shareClient": "10.0.0.0/8, 192.168.1.7,fd00::/8",
+				"cephfs-clientID": "a,b", "cephfs-mounter": "fuse", "cephfs-kernelMountOptions": "recover_session=clean", "cephfs-fuseMountOptions": "default_permissions", "autoTopology": "false",
+			},
+			func(c *params.Class) {
+				c.Type, c.ShareNetworkID, c.Availability, c.Metadata = "cephfs", "n", "az1", map[string]string{"team": "a"}
+				c.NFSClients, c.CephClientIDs = []string{"10.0.0.0/8", "192.168.1.7", "fd00::/8"}, []string{"a", "b"}
+				c.Ceph = params.CephMount{Mounter: mount.CephFuse, KernelOptions: []string{"recover_session=clean"}, FuseOptions: []string{"default_permissions"}}
+			},
+		},
+		"the provisioner's metadata": {
+			map[string]string{"csi.storage.k8s.io/pvc/name": "data", "csi.storage.k8s.io/pvc/namespace": "ns", "csi.storage.k8s.io/pv/name": "pvc-1", "protocol": "nfs", "access": "static"},
+			func(c *params.Class) {
+				c.PVCName, c.PVCNamespace, c.PVName, c.Protocol = "data", "ns", "pvc-1", params.NFS
+			},
+		},
+	} {
+		want := defaults
+		c.want(&want)
+		got, err := params.ParseClass(c.in)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		in   map[string]string
+		want []string
+	}{
+		{map[string]string{"typ": "x"}, []string{`"typ" is unknown`, "known are", "nfs-shareClient", "type"}},
+		{map[string]string{"type": " "}, []string{"type: it is empty"}},
+		{map[string]string{"protocol": "SMB"}, []string{`"SMB" is neither NFS nor CEPHFS`}},
+		{map[string]string{"access": "node"}, []string{"access:", "static alone"}},
+		{map[string]string{"autoTopology": "true"}, []string{"autoTopology: it is not there yet"}},
+		{map[string]string{"groupID": "x", "affinity": "y"}, []string{"affinity: it", "groupID: it"}},
+		{map[string]string{"appendShareMetadata": `{"a": 1}`}, []string{"JSON object of strings"}},
+		{map[string]string{"appendShareMetadata": `{"a": ""}`}, []string{`entry "a"`}},
+		{map[string]string{"nfs-shareClient": "10.0.0.1/8"}, []string{"host bits set: write 10.0.0.0/8"}},
+		{map[string]string{"nfs-shareClient": "everybody"}, []string{`"everybody" is neither an address nor a CIDR`}},
+		{map[string]string{"nfs-shareClient": "10.0.0.1,,"}, []string{"empty element"}},
+		{map[string]string{"cephfs-clientID": "client.admin"}, []string{`"client.admin" is no cephx id`}},
+		{map[string]string{"cephfs-clientID": "a,a"}, []string{`"a" is there twice`}},
+		{map[string]string{"cephfs-mounter": "kernelXXX"}, []string{`"kernelXXX" is neither kernel nor fuse`}},
+		{map[string]string{"cephfs-kernelMountOptions": "secret=x"}, []string{"secret", "the driver sets it"}},
+		{map[string]string{"b": "1", "a": "1", "type": ""}, []string{`"a" is unknown; "b" is unknown; type: it is empty; known are`}},
+	} {
+		_, err := params.ParseClass(c.in)
+		if !errors.Is(err, params.ErrInvalid) {
+			t.Errorf("%v: %v; want ErrInvalid", c.in, err)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%v: %q lacks %q", c.in, err, want)
+			}
+		}
+	}
+	if _, err := params.ParseAttributes(map[string]string{"shareID": "a", "shareName": "b"}); !errors.Is(err, params.ErrInvalid) {
+		t.Errorf("shareID and shareName: %v", err)
+	}
+}
+
+func TestAttributesOfCPO(t *testing.T) {
+	t.Parallel()
+	got, err := params.ParseAttributes(map[string]string{
+		"shareID": "s", "shareAccessID": "r", "cephfs-mounter": "kernel", "groupID": "", "affinity": "", "antiAffinity": "", "storage.kubernetes.io/csiProvisionerIdentity": "x",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(params.Attributes{ShareID: "s", AccessIDs: []string{"r"}, Ceph: params.CephMount{Mounter: mount.CephKernel}}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestAttributesRoundTrip(t *testing.T) {
+	t.Parallel()
+	want := params.Attributes{
+		ShareID: "s", AccessIDs: []string{"a", "b"}, Protocol: params.CEPHFS, Exports: []string{`a:6789:/x "y"`, "b,c:/z"},
+		Ceph: params.CephMount{Mounter: mount.CephFuse, KernelOptions: []string{"wsync"}, FuseOptions: []string{"max_read=4", "client_x=1"}},
+	}
+	got, err := params.ParseAttributes(want.Map())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestSecret(t *testing.T) {
+	t.Parallel()
+	files := params.Files{
+		ReadFile: func(path string) ([]byte, error) {
+			if path == "/missing" {
+				return nil, os.ErrNotExist
+			}
+			return []byte("PEM of " + path), nil
+		},
+		Clouds: func(cloud, file string) (*openstack.Credential, error) {
+			return &openstack.Credential{Origin: file + " " + cloud}, nil
+		},
+	}
+	for name, c := range map[string]struct {
+		in   map[string]string
+		want openstack.Credential
+	}{
+		"password": {
+			map[string]string{"os-authURL": "https://k:5000/v3/", "os-region": "R", "os-endpointType": "internalURL", "os-userName": "u", "os-password": "p", "os-projectName": "pr", "os-domainName": "Default", "os-TLSInsecure": "true"},
+			openstack.Credential{
+				AuthURL: "https://k:5000/v3", Region: "R", Interface: "internal", Username: "u", Password: "p", ProjectName: "pr", UserDomainName: "Default",
+				ProjectDomainName: "Default", CACert: []byte{}, Insecure: true,
+			},
+		},
+		"application credential and files": {
+			map[string]string{"os-authURL": "https://k:5000", "os-applicationCredentialID": "i", "os-applicationCredentialSecret": "s", "os-certAuthorityPath": "/ca", "os-clientCertPath": "/c", "os-clientKeyPath": "/k"},
+			openstack.Credential{
+				AuthURL: "https://k:5000/v3", ApplicationCredentialID: "i", ApplicationCredentialSecret: "s", CACert: []byte("PEM of /ca"), ClientCert: []byte("PEM of /c"), ClientKey: []byte("PEM of /k"),
+			},
+		},
+		"trust": {
+			map[string]string{"os-authURL": "https://k/v3", "os-trustID": "t", "os-trusteeID": "i", "os-trusteePassword": "p", "os-projectID": "x"},
+			openstack.Credential{AuthURL: "https://k/v3", TrustID: "t", UserID: "i", Password: "p", CACert: []byte{}},
+		},
+		"clouds.yaml": {map[string]string{"os-useClouds": "true", "os-cloudsFile": "/etc/clouds.yaml", "os-cloud": "c"}, openstack.Credential{Origin: "/etc/clouds.yaml c"}},
+	} {
+		s, err := params.ParseSecret(c.in)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got, err := s.Credential(files)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if c.want.Origin == "" {
+			c.want.Origin = "the secret"
+		}
+		if diff := cmp.Diff(&c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	s, err := params.ParseSecret(map[string]string{"os-authURL": "https://k/v3", "os-token": "t", "os-certAuthorityPath": "/missing"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Credential(files); !errors.Is(err, params.ErrInvalid) || !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "os-certAuthorityPath") {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+func TestSecretMistakes(t *testing.T) {
+	t.Parallel()
+	empty, err := params.ParseSecret(nil)
+	if err != nil || !empty.Empty() {
+		t.Errorf("no secret: %v, %+v", err, empty)
+	}
+	for _, c := range []struct {
+		in   map[string]string
+		want string
+	}{
+		{map[string]string{"os-userName": "u", "os-password": "hunter2"}, "os-authURL is missing"},
+		{map[string]string{"os-authURL": "x", "os-password": "hunter2"}, "there is no login"},
+		{map[string]string{"os-authURL": "x", "os-passwd": "hunter2"}, `"os-passwd" is unknown`},
+		{map[string]string{"os-authURL": "x", "os-TLSInsecure": "hunter2"}, "os-TLSInsecure: it has to be true or false"},
+	} {
+		_, err := params.ParseSecret(c.in)
+		if !errors.Is(err, params.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: %v; want %q", c.in, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the error repeats a secret: %v", err)
+		}
+	}
+}
+
+// FuzzParse: no input panics; what a class or a volume accepts is made of known keys, and attributes survive a round trip.
+func FuzzParse(f *testing.F) {
+	for _, seed := range [][2]string{
+		{"type", "default"}, {"nfs-shareClient", "10.0.0.0/8,::/0"}, {"appendShareMetadata", `{"a":"b"}`}, {"cephfs-clientID", "a,b"}, {"exportLocations", `["a:/b"]`},
+		{"cephfs-fuseMountOptions", "client_x=1"}, {"shareAccessIDs", "a,b"}, {"os-TLSInsecure", "1"}, {"\x00", "\xff"},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, name, value string) {
+		in := map[string]string{name: value}
+		if _, err := params.ParseClass(in); err != nil && !errors.Is(err, params.ErrInvalid) {
+			t.Fatalf("ParseClass(%q) = %v", in, err)
+		}
+		if _, err := params.ParseSecret(in); err != nil && !errors.Is(err, params.ErrInvalid) {
+			t.Fatalf("ParseSecret(%q) = %v", in, err)
+		}
+		a, err := params.ParseAttributes(in)
+		if err != nil {
+			if !errors.Is(err, params.ErrInvalid) {
+				t.Fatalf("ParseAttributes(%q) = %v", in, err)
+			}
+			return
+		}
+		again, err := params.ParseAttributes(a.Map())
+		if err != nil {
+			t.Fatalf("ParseAttributes(%q) = %+v, written as %q: %v", in, a, a.Map(), err)
+		}
+		if diff := cmp.Diff(a, again); diff != "" {
+			t.Fatalf("round trip of %q:\n%s", in, diff)
+		}
+	})
+}
