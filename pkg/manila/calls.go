@@ -1,0 +1,230 @@
+package manila
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/messages"
+	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shareaccessrules"
+	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
+
+	"mooring/pkg/openstack"
+)
+
+// The microversions that matter. newest is the newest that the contract tests have seen.
+var (
+	newest       = openstack.Microversion{Major: 2, Minor: 73} //nolint:gochecknoglobals // a constant
+	oldest       = openstack.Microversion{Major: 2, Minor: 37} //nolint:gochecknoglobals // a constant: user messages
+	ipv6Rules    = openstack.Microversion{Major: 2, Minor: 38} //nolint:gochecknoglobals // a constant
+	ruleMetadata = openstack.Microversion{Major: 2, Minor: 45} //nolint:gochecknoglobals // a constant: and /share-access-rules
+)
+
+// api is one session's Manila at one microversion.
+type api struct {
+	client  *gophercloud.ServiceClient
+	version openstack.Microversion
+}
+
+// connect finds Manila in the catalog and agrees on a microversion: the newest that both sides know.
+func connect(ctx context.Context, session *openstack.Session) (*api, error) {
+	offered, err := session.Microversions(ctx, openstack.SharedFileSystem)
+	if err != nil {
+		return nil, err
+	}
+	version := offered.Best(newest)
+	if version.Less(oldest) {
+		return nil, fmt.Errorf("%w: its newest microversion is %s, and %s is needed", ErrTooOld, offered.Max, oldest)
+	}
+	client, err := session.Client(ctx, openstack.SharedFileSystem)
+	if err != nil {
+		return nil, err
+	}
+	client.Microversion = version.String()
+	return &api{client: client, version: version}, nil
+}
+
+func (a *api) has(feature openstack.Microversion) bool { return !a.version.Less(feature) }
+
+func fromAPI(s *shares.Share) *Share {
+	return &Share{
+		ID: s.ID, Name: s.Name, Status: s.Status, Protocol: strings.ToUpper(s.ShareProto), Type: s.ShareTypeName, TypeID: s.ShareType, Zone: s.AvailabilityZone,
+		NetworkID: s.ShareNetworkID, SnapshotID: s.SnapshotID, SizeGiB: s.Size, Metadata: s.Metadata, CreateFromSnapshot: s.CreateShareFromSnapshotSupport,
+		CanSnapshot: s.SnapshotSupport,
+	}
+}
+
+// byName finds the shares of exactly this name. Manila's database compares without regard to case, so we compare again.
+func (a *api) byName(ctx context.Context, name string) ([]*Share, error) {
+	pages, err := shares.ListDetail(a.client, shares.ListOpts{Name: name}).AllPages(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("looking for share %q: %w", name, openstack.Wrap(err))
+	}
+	all, err := shares.ExtractShares(pages)
+	if err != nil {
+		return nil, fmt.Errorf("looking for share %q: %w", name, openstack.Wrap(err))
+	}
+	var found []*Share
+	for i := range all {
+		if all[i].Name == name {
+			found = append(found, fromAPI(&all[i]))
+		}
+	}
+	return found, nil
+}
+
+// get reads a share; nil when there is none.
+func (a *api) get(ctx context.Context, id string) (*Share, error) {
+	s, err := shares.Get(ctx, a.client, id).Extract()
+	if err = openstack.Wrap(err); errors.Is(err, openstack.ErrNotFound) {
+		return nil, nil //nolint:nilnil // no share is an answer
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading share %s: %w", id, err)
+	}
+	return fromAPI(s), nil
+}
+
+func (a *api) create(ctx context.Context, spec *Spec) (*Share, error) {
+	s, err := shares.Create(ctx, a.client, shares.CreateOpts{
+		ShareProto: spec.Protocol, Size: spec.SizeGiB, Name: spec.Name, ShareType: spec.Type, SnapshotID: spec.SnapshotID, Metadata: spec.metadata(),
+		ShareNetworkID: spec.NetworkID, AvailabilityZone: spec.Zone,
+	}).Extract()
+	if err = openstack.Wrap(err); errors.Is(err, openstack.ErrNotFound) {
+		return nil, fmt.Errorf("creating share %q: %w: %w", spec.Name, ErrReference, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("creating share %q: %w", spec.Name, err)
+	}
+	return fromAPI(s), nil
+}
+
+// exports are the usable export locations, the best first.
+func (a *api) exports(ctx context.Context, id string) ([]Export, error) {
+	all, err := shares.ListExportLocations(ctx, a.client, id).Extract()
+	if err != nil {
+		return nil, fmt.Errorf("reading the export locations of share %s: %w", id, openstack.Wrap(err))
+	}
+	out := make([]Export, 0, len(all))
+	for _, e := range all {
+		out = append(out, Export{Path: e.Path, Preferred: e.Preferred, AdminOnly: e.IsAdminOnly})
+	}
+	return usable(out), nil
+}
+
+// grantOpts has the metadata that gophercloud's options lack.
+type grantOpts struct {
+	AccessType  string            `json:"access_type"`
+	AccessTo    string            `json:"access_to"`
+	AccessLevel string            `json:"access_level"`
+	Metadata    map[string]string `json:"metadata,omitempty"`
+}
+
+// ToGrantAccessMap makes the body of the call.
+func (o grantOpts) ToGrantAccessMap() (map[string]any, error) {
+	return gophercloud.BuildRequestBody(o, "allow_access")
+}
+
+func (a *api) grant(ctx context.Context, share string, g Grant) (*Rule, error) {
+	if g.isIPv6() && !a.has(ipv6Rules) {
+		return nil, fmt.Errorf("%w: access rules for IPv6 addresses (%s) need microversion %s, and it has %s", ErrTooOld, g.To, ipv6Rules, a.version)
+	}
+	o := grantOpts{AccessType: g.Kind, AccessTo: g.To, AccessLevel: g.Level}
+	if a.has(ruleMetadata) {
+		o.Metadata = map[string]string{ManagedByKey: ManagedBy}
+	}
+	r, err := shares.GrantAccess(ctx, a.client, share, o).Extract()
+	if err != nil {
+		return nil, fmt.Errorf("granting %s %s access to share %s: %w", g.Kind, g.To, share, openstack.Wrap(err))
+	}
+	return &Rule{ID: r.ID, Kind: r.AccessType, To: r.AccessTo, Level: r.AccessLevel, State: r.State, Key: r.AccessKey, Metadata: o.Metadata}, nil
+}
+
+func (a *api) deny(ctx context.Context, share, rule string) error {
+	err := openstack.Wrap(shares.RevokeAccess(ctx, a.client, share, shares.RevokeAccessOpts{AccessID: rule}).ExtractErr())
+	if err != nil && !errors.Is(err, openstack.ErrNotFound) {
+		return fmt.Errorf("removing access rule %s of share %s: %w", rule, share, err)
+	}
+	return nil
+}
+
+// rules reads all rules of a share: from 2.45 by the resource of their own, before by the share's action.
+func (a *api) rules(ctx context.Context, share string) ([]Rule, error) {
+	var out []Rule
+	if a.has(ruleMetadata) {
+		all, err := shareaccessrules.List(ctx, a.client, share).Extract()
+		if err != nil {
+			return nil, fmt.Errorf("reading the access rules of share %s: %w", share, openstack.Wrap(err))
+		}
+		for i := range all {
+			out = append(out, fromRule(&all[i]))
+		}
+		return out, nil
+	}
+	all, err := shares.ListAccessRights(ctx, a.client, share).Extract()
+	if err != nil {
+		return nil, fmt.Errorf("reading the access rules of share %s: %w", share, openstack.Wrap(err))
+	}
+	for _, r := range all {
+		out = append(out, Rule{ID: r.ID, Kind: r.AccessType, To: r.AccessTo, Level: r.AccessLevel, State: r.State, Key: r.AccessKey})
+	}
+	return out, nil
+}
+
+func fromRule(r *shareaccessrules.ShareAccess) Rule {
+	md := map[string]string{}
+	for k, v := range r.Metadata {
+		md[k] = fmt.Sprint(v)
+	}
+	return Rule{ID: r.ID, Kind: r.AccessType, To: r.AccessTo, Level: r.AccessLevel, State: r.State, Key: r.AccessKey, Metadata: md}
+}
+
+// delete asks for the deletion. refused is true when Manila won't in the share's current status; that there is no share is
+// no error.
+func (a *api) delete(ctx context.Context, id string) (refused bool, err error) {
+	err = openstack.Wrap(shares.Delete(ctx, a.client, id).ExtractErr())
+	e, ok := errors.AsType[*openstack.Error](err)
+	switch {
+	case err == nil || errors.Is(err, openstack.ErrNotFound):
+		return false, nil
+	case ok && strings.Contains(e.Message, "dependent"):
+		return false, fmt.Errorf("deleting share %s: %w: %w", id, ErrInUse, err)
+	case ok && (e.Status == http.StatusForbidden && strings.Contains(e.Message, "Invalid share") || e.Status == http.StatusConflict ||
+		e.Status == http.StatusBadRequest && strings.Contains(e.Message, "busy")):
+		return true, nil
+	}
+	return false, fmt.Errorf("deleting share %s: %w", id, err)
+}
+
+// message is Manila's newest user message about a share; empty when there is none.
+func (a *api) message(ctx context.Context, id string) string {
+	pages, err := messages.List(a.client, messages.ListOpts{ResourceID: id, SortKey: "created_at", SortDir: "desc"}).AllPages(ctx)
+	if err != nil {
+		return ""
+	}
+	all, err := messages.ExtractMessages(pages)
+	if err != nil || len(all) == 0 {
+		return ""
+	}
+	return all[0].UserMessage
+}
+
+// byID refuses what can't be an id before it becomes a path: "../limits" and friends.
+func byID(id string) (string, bool) {
+	const hyphened = 36
+	if len(id) != hyphened || url.PathEscape(id) != id {
+		return "", false
+	}
+	for i, c := range []byte(id) {
+		hyphen := i == 8 || i == 13 || i == 18 || i == 23
+		hex := c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+		if hyphen != (c == '-') || !hyphen && !hex {
+			return "", false
+		}
+	}
+	return strings.ToLower(id), true
+}

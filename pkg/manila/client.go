@@ -1,0 +1,345 @@
+package manila
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"mooring/pkg/openstack"
+	"mooring/pkg/poll"
+)
+
+// Options set up a Client.
+type Options struct {
+	// Logger gets what is done; nil discards it.
+	Logger *slog.Logger
+	// Poll is how often something that takes time is looked at; zero means from 0.3 s on, slower and slower up to 5 s.
+	Poll poll.Backoff
+}
+
+// Client makes and removes shares in one project. It has no state but the session, and is safe for concurrent use.
+type Client struct {
+	session *openstack.Session
+	options Options
+}
+
+// New makes a Client. It makes no call.
+func New(session *openstack.Session, o Options) *Client {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Poll == (poll.Backoff{}) {
+		o.Poll = poll.Backoff{First: 300 * time.Millisecond, Max: 5 * time.Second, Factor: 1.1}
+	}
+	return &Client{session: session, options: o}
+}
+
+// Provision finds or makes the share of a spec and returns when it can be mounted: it is available, has export locations, and
+// all its rules are active. It can be called again after any error, and then goes on where things stand.
+func (c *Client) Provision(ctx context.Context, spec *Spec) (*Volume, error) {
+	a, err := connect(ctx, c.session)
+	if err != nil {
+		return nil, err
+	}
+	p := &provision{client: c, api: a, spec: spec}
+	if p.seen.Share, err = p.find(ctx); err != nil {
+		return nil, err
+	}
+	for {
+		step := Next(spec, &p.seen)
+		if step.Action == ActionDone {
+			return p.volume(), nil
+		}
+		if err := p.act(ctx, step); err != nil {
+			if p.seen.Share != nil {
+				err = pending(spec.Name, err)
+			}
+			return nil, err
+		}
+	}
+}
+
+// provision is one call of Provision.
+type provision struct {
+	client *Client
+	api    *api
+	spec   *Spec
+	seen   Observed
+	waited int    // pauses since the thing that is waited for changed
+	last   Action // the last thing that was waited for
+}
+
+// find picks the share of the spec among those of its name.
+func (p *provision) find(ctx context.Context) (*Share, error) {
+	found, err := p.api.byName(ctx, p.spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) > 1 {
+		own := slices.DeleteFunc(slices.Clone(found), func(s *Share) bool { return !p.spec.owns(s) })
+		if len(own) != 1 {
+			return nil, fmt.Errorf("%w: there are %d shares called %q", ErrIncompatible, len(found), p.spec.Name)
+		}
+		found = own
+	}
+	if len(found) == 0 {
+		return nil, nil //nolint:nilnil // no share is an answer
+	}
+	return found[0], nil
+}
+
+func (p *provision) act(ctx context.Context, step Step) error {
+	if slices.Contains([]Action{ActionLook, ActionLookExports, ActionLookRules}, step.Action) {
+		if err := p.pause(ctx, step.Action); err != nil {
+			return err
+		}
+	}
+	var err error
+	o := &p.seen
+	switch step.Action {
+	case ActionCreate:
+		return p.create(ctx)
+	case ActionLook:
+		share, err := p.api.get(ctx, o.Share.ID)
+		if err != nil {
+			return err
+		}
+		p.saw(share)
+	case ActionLookExports:
+		o.Looked = true
+		o.Exports, err = p.api.exports(ctx, o.Share.ID)
+	case ActionListRules, ActionLookRules:
+		o.Rules, err = p.api.rules(ctx, o.Share.ID)
+		o.RulesKnown = err == nil
+	case ActionGrant:
+		return p.grant(ctx, step.Grant)
+	case ActionDeny:
+		p.client.options.Logger.InfoContext(ctx, "removing an access rule in error, to grant it anew", slog.String("share_id", o.Share.ID), slog.String("rule_id", step.Rule))
+		err = p.api.deny(ctx, o.Share.ID, step.Rule)
+		o.RulesKnown = false
+		o.Ours = false // there are rules that we have not made
+	case ActionDelete:
+		return p.replace(ctx)
+	default:
+		return p.fail(ctx, step.Err)
+	}
+	return err
+}
+
+// pause waits before something is looked at again. The first look at the exports of a share that is usable needs none.
+func (p *provision) pause(ctx context.Context, action Action) error {
+	if action == ActionLookExports && !p.seen.Looked && Classify(p.seen.Share.Status).Usable() {
+		return nil
+	}
+	if (action == ActionLookRules) != (p.last == ActionLookRules) {
+		p.waited = 0
+	}
+	p.last = action
+	d := p.client.options.Poll.Wait(p.waited)
+	p.waited++
+	return poll.Sleep(ctx, d)
+}
+
+// saw notes the share's state; nil when it has gone.
+func (p *provision) saw(share *Share) {
+	o := &p.seen
+	if share == nil || share.Status != o.Share.Status {
+		o.Looked, o.Refused = share != nil && Classify(share.Status) == PhasePending, false
+	}
+	if share == nil {
+		*o = Observed{}
+		return
+	}
+	o.Share = share
+}
+
+func (p *provision) create(ctx context.Context) error {
+	share, err := p.api.create(ctx, p.spec)
+	if err != nil {
+		return err
+	}
+	p.seen = Observed{Share: share, Ours: true}
+	p.client.options.Logger.InfoContext(ctx, "share created", slog.String("share_id", share.ID), slog.String("name", share.Name))
+	return nil
+}
+
+func (p *provision) grant(ctx context.Context, g Grant) error {
+	o := &p.seen
+	rule, err := p.api.grant(ctx, o.Share.ID, g)
+	switch {
+	case err == nil:
+		o.Rules = append(o.Rules, *rule)
+		o.Granted = append(o.Granted, rule.ID)
+		return nil
+	case !errors.Is(err, openstack.ErrInvalid) && !errors.Is(err, openstack.ErrConflict):
+		return err
+	}
+	// It exists, because an earlier call got through without its answer; or the share's status is a moment behind its exports.
+	share, lookErr := p.api.get(ctx, o.Share.ID)
+	if lookErr != nil {
+		return errors.Join(err, lookErr)
+	}
+	before := o.Share.Status
+	p.saw(share)
+	if share != nil && share.Status == "available" && before == share.Status {
+		rules, rulesErr := p.api.rules(ctx, o.Share.ID)
+		if rulesErr != nil {
+			return errors.Join(err, rulesErr)
+		}
+		if !slices.ContainsFunc(rules, func(r Rule) bool { return g.matches(&r) }) {
+			return err // Manila means it
+		}
+		o.Rules, o.RulesKnown = rules, true
+		return nil
+	}
+	if share != nil && Classify(share.Status) == PhasePending {
+		o.Exports, o.Looked = nil, true
+	}
+	return nil
+}
+
+// replace makes room for a new share where an earlier try failed.
+func (p *provision) replace(ctx context.Context) error {
+	o := &p.seen
+	p.client.options.Logger.WarnContext(ctx, "replacing a share in error", slog.String("share_id", o.Share.ID), slog.String("reason", p.api.message(ctx, o.Share.ID)))
+	refused, err := p.api.delete(ctx, o.Share.ID)
+	if err != nil {
+		return err
+	}
+	o.Refused = refused
+	if !refused {
+		o.Share.Status = "deleting"
+	}
+	return nil
+}
+
+func (p *provision) fail(ctx context.Context, err error) error {
+	if errors.Is(err, ErrIncompatible) {
+		return err
+	}
+	return explain(err, p.seen.Share, p.api.message(ctx, p.seen.Share.ID))
+}
+
+// explain adds Manila's own words to an error.
+func explain(err error, s *Share, message string) error {
+	return fmt.Errorf("%w: share %s is %s: %s", err, s.ID, s.Status, cmp.Or(message, "Manila has no message about it"))
+}
+
+func (p *provision) volume() *Volume {
+	v := &Volume{Share: *p.seen.Share, Exports: p.seen.Exports}
+	for _, g := range p.spec.Grants {
+		i := slices.IndexFunc(p.seen.Rules, func(r Rule) bool { return g.matches(&r) })
+		v.Rules = append(v.Rules, p.seen.Rules[i])
+	}
+	return v
+}
+
+// Delete removes a share and returns when it is gone. A share that is not there, or an id that can't be one, is no error.
+func (c *Client) Delete(ctx context.Context, id string) error {
+	id, ok := byID(id)
+	if !ok {
+		return nil
+	}
+	a, err := connect(ctx, c.session)
+	if err != nil {
+		return err
+	}
+	// The first DELETE goes out unseen: mostly it is accepted.
+	o := Observed{Share: &Share{ID: id, Status: "available"}}
+	for n, refusals := 0, 0; ; {
+		switch step := Next(nil, &o); step.Action {
+		case ActionDone:
+			return nil
+		case ActionDelete:
+			refused, err := a.delete(ctx, id)
+			if err != nil {
+				return err
+			}
+			if !refused {
+				o.Share.Status = "deleting"
+				continue
+			}
+			if o.Share, err = a.get(ctx, id); err != nil {
+				return err
+			}
+			if refusals++; o.Share == nil || refusals > 1 || Classify(o.Share.Status) == PhaseDegraded {
+				o.Refused = true // else its status has changed between the two calls: once more
+			}
+		case ActionLook:
+			if err := poll.Sleep(ctx, c.options.Poll.Wait(n)); err != nil {
+				return fmt.Errorf("waiting for share %s to be deleted: %w", id, err)
+			}
+			n++
+			o.Refused = false
+			if o.Share, err = a.get(ctx, id); err != nil {
+				return err
+			}
+		default:
+			return explain(step.Err, o.Share, a.message(ctx, id))
+		}
+	}
+}
+
+// Share reads a share. The error is openstack.ErrNotFound when there is none.
+func (c *Client) Share(ctx context.Context, id string) (*Share, error) {
+	valid, ok := byID(id)
+	if !ok {
+		return nil, fmt.Errorf("share %q: %w", id, openstack.ErrNotFound)
+	}
+	a, err := connect(ctx, c.session)
+	if err != nil {
+		return nil, err
+	}
+	s, err := a.get(ctx, valid)
+	if err == nil && s == nil {
+		err = fmt.Errorf("share %s: %w", id, openstack.ErrNotFound)
+	}
+	return s, err
+}
+
+// Exports reads the usable export locations of a share, the best first.
+func (c *Client) Exports(ctx context.Context, id string) ([]Export, error) {
+	valid, ok := byID(id)
+	if !ok {
+		return nil, fmt.Errorf("share %q: %w", id, openstack.ErrNotFound)
+	}
+	a, err := connect(ctx, c.session)
+	if err != nil {
+		return nil, err
+	}
+	return a.exports(ctx, valid)
+}
+
+// CephxRule reads the cephx rule that a CephFS share is mounted with: the one of the id, or without an id the first active one.
+// Its key is set.
+func (c *Client) CephxRule(ctx context.Context, share, rule string) (*Rule, error) {
+	valid, ok := byID(share)
+	if !ok {
+		return nil, fmt.Errorf("share %q: %w", share, openstack.ErrNotFound)
+	}
+	a, err := connect(ctx, c.session)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := a.rules(ctx, valid)
+	if err != nil {
+		return nil, err
+	}
+	for i := range rules {
+		r := &rules[i]
+		if r.Kind != KindCephx || rule != "" && r.ID != rule {
+			continue
+		}
+		if r.State == "active" && r.Key != "" {
+			return r, nil
+		}
+		if rule != "" {
+			return nil, fmt.Errorf("%w: its access rule %s is %s and has no key yet", ErrNotUsable, rule, orNone(r.State))
+		}
+	}
+	return nil, fmt.Errorf("the cephx access rule %s of share %s: %w", rule, share, openstack.ErrNotFound)
+}

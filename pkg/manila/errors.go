@@ -1,0 +1,36 @@
+package manila
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What can be wrong, for errors.Is. Errors of calls hold those of package openstack besides.
+var (
+	// ErrPending says that a create was accepted and its end is not known: come back with the same name.
+	ErrPending = errors.New("not finished yet")
+	// ErrIncompatible says that there is a share of that name, and it is not the one that is asked for.
+	ErrIncompatible = errors.New("a different share of that name exists")
+	// ErrShareFailed says that Manila could not make the share.
+	ErrShareFailed = errors.New("the share is in error")
+	// ErrRuleFailed says that Manila could not apply an access rule.
+	ErrRuleFailed = errors.New("the access rule is in error")
+	// ErrDeleteFailed says that Manila could not delete the share; only an operator can.
+	ErrDeleteFailed = errors.New("the share can't be deleted")
+	// ErrInUse says that the share has snapshots, or others that depend on it.
+	ErrInUse = errors.New("the share is in use")
+	// ErrReference says that the class names something that Manila does not have: a type, a zone, a network.
+	ErrReference = errors.New("Manila does not know what the class names") //nolint:staticcheck // a name
+	// ErrTooOld says that this Manila's API lacks something that is needed.
+	ErrTooOld = errors.New("this Manila is too old")
+	// ErrNotUsable says that a share is in a status in which it can't be mounted.
+	ErrNotUsable = errors.New("the share can't be used now")
+)
+
+// pending marks an error of a share that exists, or may exist.
+func pending(name string, err error) error {
+	if errors.Is(err, ErrPending) || errors.Is(err, ErrIncompatible) {
+		return err
+	}
+	return fmt.Errorf("share %q: %w: %w", name, ErrPending, err)
+}

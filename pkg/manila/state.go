@@ -1,0 +1,242 @@
+package manila
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Phase is what a share's status means for us.
+type Phase int
+
+// The phases.
+const (
+	PhaseUnknown      Phase = iota // a status that this version has never heard of: wait for another
+	PhasePending                   // on its way to be usable
+	PhaseReady                     // usable
+	PhaseBusy                      // usable, but Manila takes no changes before it is done
+	PhaseDegraded                  // usable; an operation on it failed
+	PhaseFailed                    // never was usable
+	PhaseDeleting                  // on its way out
+	PhaseDeleteFailed              // stuck on its way out
+	PhaseForeign                   // leaves, or left, this project or Manila
+)
+
+// phases has every status of manila/common/constants.py, up to Manila 2026.1.
+func phases() map[string]Phase {
+	return map[string]Phase{
+		"creating": PhasePending, "creating_from_snapshot": PhasePending, "manage_starting": PhasePending,
+		"available": PhaseReady, "inactive": PhaseReady,
+		"extending": PhaseBusy, "shrinking": PhaseBusy, "migrating": PhaseBusy, "migrating_to": PhaseBusy, "replication_change": PhaseBusy,
+		"restoring": PhaseBusy, "reverting": PhaseBusy, "server_migrating": PhaseBusy, "server_migrating_to": PhaseBusy, "network_change": PhaseBusy,
+		"backup_creating": PhaseBusy, "backup_restoring": PhaseBusy, "ensuring": PhaseBusy,
+		"extending_error": PhaseDegraded, "shrinking_error": PhaseDegraded, "shrinking_possible_data_loss_error": PhaseDegraded,
+		"reverting_error": PhaseDegraded, "backup_restoring_error": PhaseDegraded,
+		"error":    PhaseFailed,
+		"deleting": PhaseDeleting, "error_deleting": PhaseDeleteFailed,
+		"unmanage_starting": PhaseForeign, "unmanage_error": PhaseForeign, "unmanaged": PhaseForeign, "manage_error": PhaseForeign, "manage_error_unmanage_starting": PhaseForeign,
+		"awaiting_transfer": PhaseForeign, "deleted": PhaseDeleting,
+	}
+}
+
+// Classify gives the phase of a status.
+func Classify(status string) Phase { return phases()[status] }
+
+// Usable says whether a share of this phase can be mounted.
+func (p Phase) Usable() bool { return p == PhaseReady || p == PhaseBusy || p == PhaseDegraded }
+
+// Action is the next thing to do.
+type Action string
+
+// The actions. Those that observe again (Look…) are made after a pause.
+const (
+	ActionCreate      Action = "create"       // POST the share
+	ActionLook        Action = "look"         // read the share again
+	ActionLookExports Action = "look exports" // read the export locations
+	ActionListRules   Action = "list rules"   // read all rules, without a pause
+	ActionGrant       Action = "grant"        // POST the rule of Step.Grant
+	ActionDeny        Action = "deny"         // remove the rule of Step.Rule
+	ActionLookRules   Action = "look rules"   // read the rules again
+	ActionDelete      Action = "delete"       // DELETE the share
+	ActionDone        Action = "done"
+	ActionFail        Action = "fail" // with Step.Err
+)
+
+// Step is what Next decides.
+type Step struct {
+	Action Action
+	Grant  Grant
+	Rule   string
+	Err    error
+}
+
+// Observed is what is known of a share.
+type Observed struct {
+	// Share is nil when there is none.
+	Share *Share
+	// Ours says that this very call created the share, so nobody else has made rules, and a failure has not been told yet.
+	Ours bool
+	// Exports are the usable export locations; Looked says that they were asked for since the share's status was last seen.
+	Exports []Export
+	Looked  bool
+	// Rules are valid when RulesKnown. Granted are the ids of those that this very call made.
+	Rules      []Rule
+	RulesKnown bool
+	Granted    []string
+	// Refused says that Manila has refused to delete the share in its current status.
+	Refused bool
+}
+
+// Next decides what to do for the share that spec wants; a nil spec wants it gone.
+func Next(spec *Spec, o *Observed) Step {
+	if spec == nil {
+		return nextAbsent(o)
+	}
+	if o.Share == nil {
+		return Step{Action: ActionCreate}
+	}
+	if step, settled := nextShare(spec, o); settled {
+		return step
+	}
+	return nextRules(spec, o)
+}
+
+// nextShare decides about the share itself; settled is false when it is good and its rules are next.
+func nextShare(spec *Spec, o *Observed) (step Step, settled bool) {
+	phase := Classify(o.Share.Status)
+	switch phase {
+	case PhaseDeleting: // of an earlier life: a new one comes when it is gone
+		return Step{Action: ActionLook}, true
+	case PhaseDeleteFailed:
+		return Step{Action: ActionFail, Err: ErrDeleteFailed}, true
+	case PhaseForeign:
+		return Step{Action: ActionFail, Err: fmt.Errorf("%w: it is %s", ErrIncompatible, o.Share.Status)}, true
+	case PhaseFailed:
+		return nextFailed(spec, o), true
+	default:
+	}
+	if !o.Ours {
+		if err := compatible(spec, o.Share); err != nil {
+			return Step{Action: ActionFail, Err: err}, true
+		}
+	}
+	switch {
+	case len(o.Exports) > 0: // Manila writes them when the back end has made the share, a moment before the status
+		return Step{}, false
+	case phase.Usable() || phase == PhasePending && !o.Looked:
+		return Step{Action: ActionLookExports}, true
+	default:
+		return Step{Action: ActionLook}, true
+	}
+}
+
+// nextFailed: the call that made the share tells what happened; the next one makes room for a new try.
+func nextFailed(spec *Spec, o *Observed) Step {
+	switch {
+	case o.Ours:
+		return Step{Action: ActionFail, Err: ErrShareFailed}
+	case !spec.owns(o.Share):
+		return Step{Action: ActionFail, Err: fmt.Errorf("%w: it is in error and not of this cluster", ErrIncompatible)}
+	case o.Refused:
+		return Step{Action: ActionFail, Err: ErrDeleteFailed}
+	default:
+		return Step{Action: ActionDelete}
+	}
+}
+
+func nextRules(spec *Spec, o *Observed) Step {
+	if !o.RulesKnown && !o.Ours && len(spec.Grants) > 0 {
+		return Step{Action: ActionListRules}
+	}
+	wait := false
+	for _, g := range spec.Grants {
+		i := slices.IndexFunc(o.Rules, func(r Rule) bool { return g.matches(&r) })
+		if i < 0 {
+			if phase := Classify(o.Share.Status); phase == PhaseBusy || phase == PhaseUnknown {
+				return Step{Action: ActionLook}
+			}
+			return Step{Action: ActionGrant, Grant: g}
+		}
+		step, ok := nextRule(g, &o.Rules[i], slices.Contains(o.Granted, o.Rules[i].ID))
+		if !ok {
+			return step
+		}
+		wait = wait || step.Action == ActionLookRules
+	}
+	if wait {
+		return Step{Action: ActionLookRules}
+	}
+	return Step{Action: ActionDone}
+}
+
+// nextRule decides about one rule. With ok the others can be looked at first: it is active, or has to be waited for.
+func nextRule(g Grant, r *Rule, granted bool) (step Step, ok bool) {
+	switch r.State {
+	case "active", "": // before 2.28 Manila has no states of rules
+		if r.Level != g.Level {
+			return Step{Action: ActionFail, Err: fmt.Errorf("%w: its rule for %s %s is %s, and %s is wanted", ErrIncompatible, r.Kind, r.To, r.Level, g.Level)}, false
+		}
+		if r.Kind == KindCephx && r.Key == "" { // the key follows
+			return Step{Action: ActionLookRules}, true
+		}
+		return Step{Action: ActionDone}, true
+	case "error":
+		if granted {
+			return Step{Action: ActionFail, Err: fmt.Errorf("%w: %s %s", ErrRuleFailed, r.Kind, r.To)}, false
+		}
+		return Step{Action: ActionDeny, Rule: r.ID}, false // of an earlier try: make room for a new one
+	default: // queued_to_apply, applying; queued_to_deny, denying: then it is granted anew
+		return Step{Action: ActionLookRules}, true
+	}
+}
+
+func nextAbsent(o *Observed) Step {
+	if o.Share == nil {
+		return Step{Action: ActionDone}
+	}
+	switch Classify(o.Share.Status) {
+	case PhaseDeleting, PhasePending, PhaseBusy, PhaseUnknown:
+		return Step{Action: ActionLook}
+	case PhaseDeleteFailed:
+		return Step{Action: ActionFail, Err: ErrDeleteFailed}
+	case PhaseForeign:
+		return Step{Action: ActionFail, Err: fmt.Errorf("%w: it is %s", ErrDeleteFailed, o.Share.Status)}
+	default:
+		if o.Refused {
+			return Step{Action: ActionFail, Err: ErrDeleteFailed}
+		}
+		return Step{Action: ActionDelete}
+	}
+}
+
+// compatible says whether a share that exists is what the spec asks for.
+func compatible(spec *Spec, s *Share) error {
+	differs := func(what, has, wants string) error {
+		return fmt.Errorf("%w: its %s is %s, and %s is wanted", ErrIncompatible, what, has, wants)
+	}
+	switch {
+	case s.SizeGiB < spec.SizeGiB:
+		return differs("size", fmt.Sprintf("%d GiB", s.SizeGiB), fmt.Sprintf("%d GiB", spec.SizeGiB))
+	case spec.MaxGiB > 0 && s.SizeGiB > spec.MaxGiB:
+		return differs("size", fmt.Sprintf("%d GiB", s.SizeGiB), fmt.Sprintf("at most %d GiB", spec.MaxGiB))
+	case s.Protocol != spec.Protocol:
+		return differs("protocol", s.Protocol, spec.Protocol)
+	case spec.Type != "" && spec.Type != s.Type && spec.Type != s.TypeID:
+		return differs("type", s.Type, spec.Type)
+	case spec.Zone != "" && spec.Zone != s.Zone && s.Zone != "":
+		return differs("availability zone", s.Zone, spec.Zone)
+	case spec.NetworkID != "" && spec.NetworkID != s.NetworkID:
+		return differs("share network", s.NetworkID, spec.NetworkID)
+	case spec.SnapshotID != s.SnapshotID:
+		return differs("source snapshot", orNone(s.SnapshotID), orNone(spec.SnapshotID))
+	case s.Metadata[ClusterKey] != "" && !spec.owns(s):
+		return differs("cluster", s.Metadata[ClusterKey], spec.Cluster)
+	}
+	return nil
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}

@@ -1,0 +1,143 @@
+package manila
+
+import (
+	"cmp"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// The share protocols.
+const (
+	NFS    = "NFS"
+	CEPHFS = "CEPHFS"
+)
+
+// The kinds of access rules.
+const (
+	KindIP    = "ip"
+	KindCephx = "cephx"
+)
+
+// ClusterKey is the metadata key of the cluster that a share belongs to; CPO has the same one.
+const ClusterKey = "manila.csi.openstack.org/cluster"
+
+// ManagedByKey is the metadata key of access rules that the driver made: only those are its own to remove.
+const ManagedByKey = "manila.csi.openstack.org/managed-by"
+
+// ManagedBy is the value of ManagedByKey.
+const ManagedBy = "mooring"
+
+// Share is a share as Manila has it.
+type Share struct {
+	ID, Name, Status, Protocol      string
+	Type, TypeID                    string
+	Zone, NetworkID, SnapshotID     string
+	SizeGiB                         int
+	Metadata                        map[string]string
+	CreateFromSnapshot, CanSnapshot bool
+}
+
+// Export is an export location.
+type Export struct {
+	Path                 string
+	Preferred, AdminOnly bool
+}
+
+// usable leaves out the locations for administrators and puts the preferred ones first.
+func usable(all []Export) []Export {
+	out := slices.DeleteFunc(slices.Clone(all), func(e Export) bool { return e.AdminOnly })
+	slices.SortStableFunc(out, func(a, b Export) int { return cmp.Compare(rank(a), rank(b)) })
+	return out
+}
+
+func rank(e Export) int {
+	if e.Preferred {
+		return 0
+	}
+	return 1
+}
+
+// Rule is an access rule.
+type Rule struct {
+	ID, Kind, To, Level, State string
+	Key                        string // of a cephx user, once the rule is active: a secret
+	Metadata                   map[string]string
+}
+
+// LogValue keeps the key out of logs.
+func (r Rule) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("id", r.ID), slog.String("kind", r.Kind), slog.String("to", r.To), slog.String("level", r.Level), slog.String("state", r.State))
+}
+
+// Grant is an access rule that is wanted.
+type Grant struct{ Kind, To, Level string }
+
+// matches compares ip rules as networks, as Manila does: 10.0.0.1 is 10.0.0.1/32.
+func (g Grant) matches(r *Rule) bool {
+	if g.Kind != r.Kind {
+		return false
+	}
+	if g.Kind == KindIP {
+		if a, ok := network(g.To); ok {
+			b, ok := network(r.To)
+			return ok && a == b
+		}
+	}
+	return g.To == r.To
+}
+
+func (g Grant) isIPv6() bool { return g.Kind == KindIP && strings.Contains(g.To, ":") }
+
+func network(s string) (netip.Prefix, bool) {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p.Masked(), true
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(a, a.BitLen()), true
+}
+
+// Spec is a share that is wanted.
+type Spec struct {
+	// Name identifies the share; Cluster, if set, the cluster that owns it.
+	Name, Cluster string
+	// SizeGiB is what a new share gets. MaxGiB is what a share that exists may have at most; 0 is any size.
+	SizeGiB, MaxGiB int
+	Protocol        string
+	Type            string // name or id
+	Zone, NetworkID string
+	SnapshotID      string
+	Metadata        map[string]string
+	// Grants are the access rules it gets, all of which have to be active.
+	Grants []Grant
+}
+
+// metadata is what a new share gets.
+func (s *Spec) metadata() map[string]string {
+	m := map[string]string{}
+	for k, v := range s.Metadata {
+		if k != "" && v != "" { // Manila refuses empty ones
+			m[k] = v
+		}
+	}
+	if s.Cluster != "" {
+		m[ClusterKey] = s.Cluster
+	}
+	return m
+}
+
+// owns says whether a share belongs to the cluster of the spec. Without a cluster id the name has to do.
+func (s *Spec) owns(share *Share) bool {
+	return s.Cluster == "" || share.Metadata[ClusterKey] == s.Cluster
+}
+
+// Volume is a share that is ready.
+type Volume struct {
+	Share   Share
+	Exports []Export // usable ones, the best first
+	Rules   []Rule   // one per grant, in their order
+}
