@@ -72,8 +72,8 @@ type dnsZone struct {
 	created, updated                                     time.Time
 
 	sets   []*dnsRecordset
-	byName map[string][]*dnsRecordset
-	dirty  map[string]bool // names written since the last activation
+	byName map[string][]*dnsRecordset // by name in lower case: MySQL compares so
+	dirty  map[string]bool            // such names, written since the last activation
 	live   liveZone
 }
 
@@ -140,7 +140,7 @@ func (q DesignateQuota) asMap() map[string]int {
 func (d *Designate) quotas(project string) map[string]int {
 	q := map[string]int{"zones": 10, "zone_recordsets": 500, "zone_records": 500, "recordset_records": 20, "api_export_size": 1000}
 	if d.cloud.Keystone.projectName(project) == "quota" {
-		q = map[string]int{"zones": 2, "zone_recordsets": 6, "zone_records": 5, "recordset_records": 3, "api_export_size": 1000}
+		q = map[string]int{"zones": 2, "zone_recordsets": 5, "zone_records": 10, "recordset_records": 3, "api_export_size": 1000}
 	} else {
 		maps.Copy(q, d.cfg.Quota.asMap())
 	}
@@ -248,8 +248,6 @@ func allProjects(r *request) bool {
 func (d *Designate) routes() []route {
 	list := []route{
 		{pattern: "GET /{$}", handle: d.versions, public: true},
-		{pattern: "GET /v2/{$}", handle: d.version},
-		{pattern: "GET /v2", handle: d.version},
 	}
 	for pattern, h := range map[string]designateHandler{
 		"GET /v2/limits":                           d.getLimits,
@@ -280,19 +278,16 @@ func (d *Designate) routes() []route {
 	return list
 }
 
+// versions is the version document (designate/api/versions.py). There is none below /v2.
 func (d *Designate) versions(w *reply, _ *request) {
-	w.json(http.StatusOK, map[string]any{"versions": []any{d.versionDocument("v2", "SUPPORTED"), d.versionDocument("v2.0", "SUPPORTED"), d.versionDocument("v2.1", "CURRENT")}})
-}
-
-func (d *Designate) version(w *reply, _ *request) {
-	w.json(http.StatusOK, map[string]any{"version": d.versionDocument("v2", "CURRENT")})
-}
-
-func (d *Designate) versionDocument(id, status string) map[string]any {
-	return map[string]any{
-		"id": id, "status": status, "updated": "2022-06-29T00:00:00Z",
-		"links": []any{map[string]any{"rel": "self", "href": d.base() + "/v2"}},
+	document := func(id, status string) map[string]any {
+		return map[string]any{
+			"id": id, "status": status, "updated": "2022-06-29T00:00:00Z", "links": []any{
+				map[string]any{"rel": "self", "href": d.base() + "/v2"}, map[string]any{"rel": "help", "href": "https://docs.openstack.org/api-ref/dns"},
+			},
+		}
 	}
+	w.json(http.StatusOK, map[string]any{"versions": []any{document("v2", "SUPPORTED"), document("v2.0", "CURRENT")}})
 }
 
 // base is the URL that links start with.

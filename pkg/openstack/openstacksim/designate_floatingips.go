@@ -121,7 +121,7 @@ func (d *Designate) setPTR(f *floatingIP, target string, ttl *int) {
 		d.insert(z, f.ptr)
 	}
 	f.ptr.records, f.ptr.ttl, f.ptr.status = []string{target}, ttl, "PENDING"
-	z.dirty[f.ptr.name] = true
+	z.dirty[f.ptr.key()] = true
 	d.touch(z)
 	d.publish(z)
 }

@@ -11,7 +11,7 @@ import (
 const setKeys = "id zone_id project_id name zone_name type records description ttl status action version created_at updated_at"
 
 func (z *dnsZone) find(name, kind string) *dnsRecordset {
-	for _, s := range z.byName[name] {
+	for _, s := range z.byName[strings.ToLower(name)] {
 		if s.kind == kind {
 			return s
 		}
@@ -19,13 +19,15 @@ func (z *dnsZone) find(name, kind string) *dnsRecordset {
 	return nil
 }
 
+func (s *dnsRecordset) key() string { return strings.ToLower(s.name) }
+
 // insert adds a recordset that has passed all checks.
 func (d *Designate) insert(z *dnsZone, s *dnsRecordset) {
 	s.id, s.zone, s.version, s.created = newUUID(), z, 1, d.cloud.now()
 	s.status, s.action = "PENDING", "CREATE"
 	z.sets = append(z.sets, s)
-	z.byName[s.name] = append(z.byName[s.name], s)
-	z.dirty[s.name] = true
+	z.byName[s.key()] = append(z.byName[s.key()], s)
+	z.dirty[s.key()] = true
 	d.sets[s.id] = s
 }
 
@@ -33,10 +35,10 @@ func (d *Designate) removeSet(s *dnsRecordset) {
 	z := s.zone
 	is := func(o *dnsRecordset) bool { return o == s }
 	z.sets = slices.DeleteFunc(z.sets, is)
-	if z.byName[s.name] = slices.DeleteFunc(z.byName[s.name], is); len(z.byName[s.name]) == 0 {
-		delete(z.byName, s.name)
+	if z.byName[s.key()] = slices.DeleteFunc(z.byName[s.key()], is); len(z.byName[s.key()]) == 0 {
+		delete(z.byName, s.key())
 	}
-	z.dirty[s.name] = true
+	z.dirty[s.key()] = true
 	delete(d.sets, s.id)
 }
 
@@ -157,8 +159,13 @@ func (d *Designate) createRecordset(w *reply, r *request) error {
 		return &designateError{409, "duplicate_recordset", "Duplicate RecordSet", nil}
 	}
 	d.insert(z, s)
-	d.touch(z)
 	w.header.Set("Location", d.base()+"/v2/zones/"+z.id+"/recordsets/"+s.id)
+	if len(s.records) == 0 { // nothing to tell the name servers
+		s.status, s.action = "ACTIVE", "NONE"
+		w.json(http.StatusCreated, d.setView(s))
+		return nil
+	}
+	d.touch(z)
 	w.json(http.StatusAccepted, d.setView(s))
 	d.publish(z)
 	return nil
@@ -214,6 +221,9 @@ func (s *dnsRecordset) checkFields() error {
 	if !slices.Contains(designateTypes(), s.kind) {
 		return schemaError(validationError{[]any{"recordset", "type"}, fmt.Sprintf("'%s' is not a valid record type", s.kind), "value", []string{s.kind}})
 	}
+	if s.kind == "NS" && s.name != "" && !validLabels(s.name, false) || s.kind == "SRV" && s.name != "" && !serviceName(s.name) {
+		return invalidObject("name is invalid")
+	}
 	var details []validationError
 	for i, data := range s.records {
 		if !recordFormat(s.kind, data) {
@@ -240,7 +250,7 @@ func (d *Designate) checkSet(z *dnsZone, s *dnsRecordset, newTTL *int) error {
 	if s.kind == "CNAME" && s.name == z.name {
 		return misplaced("CNAME recordsets may not be created at the zone apex")
 	}
-	for _, o := range z.byName[s.name] {
+	for _, o := range z.byName[s.key()] {
 		if o.id != s.id && (s.kind == "CNAME" || o.kind == "CNAME") {
 			return misplaced("CNAME recordsets may not share a name with any other records")
 		}
@@ -303,7 +313,7 @@ func (d *Designate) putRecordset(w *reply, r *request) error {
 	*s = next
 	s.version++
 	s.status, s.action, s.updated = "PENDING", "UPDATE", d.cloud.now()
-	z.dirty[s.name] = true
+	z.dirty[s.key()] = true
 	d.touch(z)
 	w.json(http.StatusAccepted, d.setView(s))
 	d.publish(z)
@@ -362,7 +372,7 @@ func decodeObject(r *request, v any, object, known, settable string) error {
 	}
 	for key := range given {
 		if !slices.Contains(strings.Fields(settable), key) {
-			return badKeys(object, key)
+			return invalidObject("Provided object is not valid. Got an AttributeError with message Designate object '" + object + "' has noattribute '" + key + "'")
 		}
 	}
 	return nil

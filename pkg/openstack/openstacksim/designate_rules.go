@@ -30,6 +30,12 @@ func validLabels(name string, wildcard bool) bool {
 	return true
 }
 
+// serviceName is Designate's RE_SRV_HOST_NAME: two labels with an underscore before the domain.
+func serviceName(name string) bool {
+	labels := strings.SplitN(name, ".", 3)
+	return len(labels) == 3 && strings.HasPrefix(labels[0], "_") && strings.HasPrefix(labels[1], "_") && validLabels(name, false) && labels[2] != ""
+}
+
 func validLabel(label string) bool {
 	if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 		return false

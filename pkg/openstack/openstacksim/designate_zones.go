@@ -246,7 +246,7 @@ func (d *Designate) patchZone(w *reply, r *request) error {
 		z.masters = b.Masters
 	}
 	d.touch(z)
-	z.dirty[z.name] = true
+	z.dirty[strings.ToLower(z.name)] = true
 	w.json(http.StatusAccepted, d.zoneView(z))
 	d.publish(z)
 	return nil
@@ -286,7 +286,7 @@ func (d *Designate) touch(z *dnsZone) {
 		soa.records = []string{d.soa(z)}
 		soa.version++
 		soa.updated, soa.status, soa.action = z.updated, "PENDING", "UPDATE"
-		z.dirty[z.name] = true
+		z.dirty[strings.ToLower(z.name)] = true
 	}
 }
 
