@@ -45,7 +45,7 @@ func envelopeError(err error) error {
 	case errors.Is(err, envelope.ErrMalformed), errors.Is(err, envelope.ErrAuthentication):
 		return fmt.Errorf("%w: %w", ErrCiphertext, err)
 	case errors.Is(err, envelope.ErrPlaintextSize):
-		return fmt.Errorf("%w: %w", ErrPlaintext, err)
+		return ErrPlaintext
 	case errors.Is(err, envelope.ErrKeySize):
 		return fmt.Errorf("%w: %w", ErrUnusableKey, err)
 	default:

@@ -168,15 +168,15 @@ func (k *Keyring) load(ctx context.Context, ref KeyRef) (*key, error) {
 	}
 	defer clear(payload)
 	if len(payload) != envelope.KEKSize {
-		return nil, fmt.Errorf("%w: secret %s has %s, an AES-256 key has %d", ErrUnusableKey, ref.Secret, describeLength(len(payload)), envelope.KEKSize)
+		return nil, fmt.Errorf("%w: it has %s, an AES-256 key has %d", ErrUnusableKey, describeLength(len(payload)), envelope.KEKSize)
 	}
 	held, err := secmem.New(payload)
 	if err != nil {
-		return nil, fmt.Errorf("secret %s: %w", ref.Secret, err)
+		return nil, err
 	}
 	loaded := &key{ref: ref, id: ref.KeyID(), bytes: held}
 	if err := k.test(loaded); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: secret %s: %w", ErrUnusableKey, ref.Secret, err), held.Destroy())
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnusableKey, err), held.Destroy())
 	}
 	return loaded, nil
 }

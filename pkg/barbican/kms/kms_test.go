@@ -1,0 +1,331 @@
+package kms
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	kmsapi "k8s.io/kms/apis/v2"
+
+	"mooring/pkg/barbican"
+	"mooring/pkg/openstack"
+)
+
+var update = flag.Bool("update", false, "write the goldens again")
+
+const (
+	secret = "7f3d0a52-1d9b-4c53-9c0a-2b1d3e4f5a6b"
+	keyID  = "barbican:v1:" + secret + ":1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// vault is a Barbican with one answer.
+type vault struct {
+	payload []byte
+	err     error
+}
+
+func (v vault) Payload(context.Context, string, int) ([]byte, error) {
+	return bytes.Clone(v.payload), v.err
+}
+
+// keys is a running keyring.
+func keys(t testing.TB, v vault) *barbican.Keyring {
+	t.Helper()
+	k, err := barbican.New(v, barbican.Options{Entries: []barbican.Entry{{Ref: barbican.KeyRef{Secret: secret, Generation: 1}}}, ClusterID: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- k.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-done, k.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	if v.err == nil && len(v.payload) == 32 {
+		for end := time.Now().Add(10 * time.Second); k.Ready() != nil; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal(k.Ready())
+			}
+		}
+	}
+	return k
+}
+
+func good() vault { return vault{payload: bytes.Repeat([]byte{42}, 32)} }
+
+// dial serves a keyring on a socket and connects as kube-apiserver does.
+func dial(t testing.TB, k *barbican.Keyring) kmsapi.KeyManagementServiceClient {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kms.sock")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	Register(server, k)
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	conn, err := grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("localhost"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+		server.GracefulStop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return kmsapi.NewKeyManagementServiceClient(conn)
+}
+
+// TestGoldenCodes is the table from errors to codes, with one error of each kind as it comes out of the keyring.
+func TestGoldenCodes(t *testing.T) {
+	t.Parallel()
+	away := keys(t, vault{err: &openstack.Error{Class: openstack.ErrUnavailable, Operation: "GET /v1/secrets", Message: "no route to host"}})
+	short := keys(t, vault{payload: make([]byte, 31)})
+	held := keys(t, good())
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // until each has failed once
+		_, awayErr := away.Status()
+		_, shortErr := short.Status()
+		if errors.Is(awayErr, openstack.ErrUnavailable) && errors.Is(shortErr, barbican.ErrUnusableKey) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal(awayErr, shortErr)
+		}
+	}
+	ciphertext, _, err := held.Encrypt(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Clone(ciphertext)
+	changed[50] ^= 1
+	ctx := t.Context()
+	var out strings.Builder
+	row := func(what string, err error) {
+		s := status.Convert(err)
+		fmt.Fprintf(&out, "%-34s %-18s %s\n", what, s.Code(), s.Message())
+	}
+	statusOf := func(k *barbican.Keyring) error {
+		_, err := (&Service{keys: k}).Status(ctx, &kmsapi.StatusRequest{})
+		return err
+	}
+	encrypt := func(k *barbican.Keyring, plaintext []byte) error {
+		_, err := (&Service{keys: k}).Encrypt(ctx, &kmsapi.EncryptRequest{Plaintext: plaintext})
+		return err
+	}
+	decrypt := func(k *barbican.Keyring, r *kmsapi.DecryptRequest) error {
+		_, err := (&Service{keys: k}).Decrypt(ctx, r)
+		return err
+	}
+	row("Status, held", statusOf(held))
+	row("Status, Barbican away", statusOf(away))
+	row("Status, a secret of 31 bytes", statusOf(short))
+	row("Encrypt, held", encrypt(held, make([]byte, 32)))
+	row("Encrypt, Barbican away", encrypt(away, make([]byte, 32)))
+	row("Encrypt, 31 bytes", encrypt(held, make([]byte, 31)))
+	row("Encrypt, nothing", encrypt(held, nil))
+	row("Decrypt, held", decrypt(held, &kmsapi.DecryptRequest{KeyId: keyID, Ciphertext: ciphertext}))
+	row("Decrypt, Barbican away", decrypt(away, &kmsapi.DecryptRequest{KeyId: keyID, Ciphertext: ciphertext}))
+	row("Decrypt, a secret of 31 bytes", decrypt(short, &kmsapi.DecryptRequest{KeyId: keyID, Ciphertext: ciphertext}))
+	row("Decrypt, unknown generation", decrypt(held, &kmsapi.DecryptRequest{KeyId: "barbican:v1:" + secret + ":2", Ciphertext: ciphertext}))
+	row("Decrypt, another plugin's key id", decrypt(held, &kmsapi.DecryptRequest{KeyId: "projects/p/cryptoKeys/k", Ciphertext: ciphertext}))
+	row("Decrypt, an empty request", decrypt(held, &kmsapi.DecryptRequest{}))
+	row("Decrypt, changed ciphertext", decrypt(held, &kmsapi.DecryptRequest{KeyId: keyID, Ciphertext: changed}))
+	row("Decrypt, cut ciphertext", decrypt(held, &kmsapi.DecryptRequest{KeyId: keyID, Ciphertext: ciphertext[:93]}))
+	row("Decrypt, a huge key id", decrypt(held, &kmsapi.DecryptRequest{KeyId: strings.Repeat("k", 1025), Ciphertext: ciphertext}))
+	row("Decrypt, a huge ciphertext", decrypt(held, &kmsapi.DecryptRequest{KeyId: keyID, Ciphertext: make([]byte, 1025)}))
+	row("Decrypt, annotations", decrypt(held, &kmsapi.DecryptRequest{KeyId: keyID, Ciphertext: ciphertext, Annotations: map[string][]byte{"a.example": nil}}))
+	row("anything else", toStatus(errors.New("a defect")))
+
+	file := filepath.Join("testdata", "codes.golden")
+	if *update {
+		if err := os.WriteFile(file, []byte(out.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), out.String()); diff != "" {
+		t.Errorf("(-want +got; -update writes it)\n%s", diff)
+	}
+}
+
+func TestOverASocket(t *testing.T) {
+	t.Parallel()
+	client := dial(t, keys(t, good()))
+	ctx := t.Context()
+	s, err := client.Status(ctx, &kmsapi.StatusRequest{})
+	if err != nil || s.GetVersion() != "v2" || s.GetHealthz() != "ok" || s.GetKeyId() != keyID {
+		t.Fatalf("Status = %v, %v", s, err)
+	}
+	dek := bytes.Repeat([]byte{9}, 32)
+	e, err := client.Encrypt(ctx, &kmsapi.EncryptRequest{Uid: "u", Plaintext: dek})
+	if err != nil || e.GetKeyId() != s.GetKeyId() || len(e.GetAnnotations()) != 0 {
+		t.Fatalf("Encrypt = %v, %v", e, err)
+	}
+	d, err := client.Decrypt(ctx, &kmsapi.DecryptRequest{Uid: "u", KeyId: e.GetKeyId(), Ciphertext: e.GetCiphertext()})
+	if err != nil || !bytes.Equal(d.GetPlaintext(), dek) {
+		t.Fatalf("Decrypt = %v, %v", d, err)
+	}
+}
+
+// TestFastWithoutKey wants an answer at once while there is no key: the API server's calls have three seconds.
+func TestFastWithoutKey(t *testing.T) {
+	t.Parallel()
+	client := dial(t, keys(t, vault{err: &openstack.Error{Class: openstack.ErrUnavailable, Message: "away"}}))
+	for i := range 20 {
+		begin := time.Now()
+		_, err := client.Status(t.Context(), &kmsapi.StatusRequest{})
+		if took := time.Since(begin); status.Code(err) != codes.Unavailable || (i > 0 && took > 50*time.Millisecond) {
+			t.Errorf("%v after %v", err, took)
+		}
+	}
+}
+
+// TestGarbage sends random and mutated requests: no panic, no success, only the codes that are for the caller's mistakes.
+func TestGarbage(t *testing.T) {
+	t.Parallel()
+	rounds := 100_000
+	if testing.Short() {
+		rounds = 10_000
+	}
+	held := keys(t, good())
+	service := &Service{keys: held}
+	ciphertext, _, err := held.Encrypt(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	random := func(limit int) []byte {
+		out := make([]byte, rng.IntN(limit))
+		for i := range out {
+			out[i] = byte(rng.Uint32())
+		}
+		return out
+	}
+	mutated := func(in []byte) []byte {
+		out := bytes.Clone(in)
+		out[rng.IntN(len(out))] ^= byte(1 + rng.IntN(255))
+		return out
+	}
+	begin := time.Now()
+	for range rounds {
+		r := &kmsapi.DecryptRequest{KeyId: keyID, Ciphertext: ciphertext}
+		switch rng.IntN(4) {
+		case 0:
+			r.Ciphertext = random(2000)
+		case 1:
+			r.Ciphertext = mutated(ciphertext)
+		case 2:
+			r.KeyId = string(mutated([]byte(keyID)))
+		default:
+			r.KeyId, r.Annotations = string(random(2000)), map[string][]byte{string(random(10)): random(10)}
+		}
+		d, err := service.Decrypt(t.Context(), r)
+		if c := status.Code(err); d != nil || (c != codes.InvalidArgument && c != codes.NotFound) {
+			t.Fatalf("%v: %v, %v", r, d, err)
+		}
+	}
+	t.Logf("%d requests, %v each", rounds, time.Since(begin)/time.Duration(rounds))
+}
+
+func FuzzDecrypt(f *testing.F) {
+	held := keys(f, good())
+	dek := bytes.Repeat([]byte{9}, 32)
+	ciphertext, _, err := held.Encrypt(dek)
+	if err != nil {
+		f.Fatal(err)
+	}
+	service := &Service{keys: held}
+	f.Add(ciphertext, keyID, "", []byte(nil))
+	f.Add([]byte{}, "", "", []byte(nil))
+	f.Add(make([]byte, 64), secret, "version.encryption.example", []byte("1"))
+	f.Add(make([]byte, 94), keyID, "", []byte(nil))
+	f.Fuzz(func(t *testing.T, in []byte, id, annotation string, value []byte) {
+		r := &kmsapi.DecryptRequest{Ciphertext: in, KeyId: id}
+		if annotation != "" {
+			r.Annotations = map[string][]byte{annotation: value}
+		}
+		_ = Describe(r)
+		d, err := service.Decrypt(t.Context(), r)
+		if err == nil && (!bytes.Equal(in, ciphertext) || !bytes.Equal(d.GetPlaintext(), dek)) {
+			t.Fatalf("unwrapped what was never wrapped: %x", in)
+		}
+	})
+}
+
+func TestDescribe(t *testing.T) {
+	t.Parallel()
+	hush := []byte("hush-hush-hush-hush-hush-hush-32")
+	for _, r := range []any{
+		&kmsapi.EncryptRequest{Uid: "uid-1", Plaintext: hush}, &kmsapi.DecryptRequest{Uid: "uid-1", KeyId: keyID, Ciphertext: hush}, &kmsapi.StatusRequest{}, nil,
+		&kmsapi.DecryptRequest{KeyId: strings.Repeat("\n", 5000), Annotations: map[string][]byte{"a": hush}},
+	} {
+		text := Describe(r)
+		if strings.Contains(text, "hush") || strings.Contains(text, "\n") || len(text) > 1000 {
+			t.Errorf("%T: %q", r, text)
+		}
+	}
+}
+
+func BenchmarkStatus(b *testing.B) {
+	client := dial(b, keys(b, good()))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := client.Status(b.Context(), &kmsapi.StatusRequest{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEncrypt(b *testing.B) {
+	client := dial(b, keys(b, good()))
+	r := &kmsapi.EncryptRequest{Plaintext: make([]byte, 32)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := client.Encrypt(b.Context(), r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecrypt(b *testing.B) {
+	client := dial(b, keys(b, good()))
+	e, err := client.Encrypt(b.Context(), &kmsapi.EncryptRequest{Plaintext: make([]byte, 32)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := &kmsapi.DecryptRequest{KeyId: e.GetKeyId(), Ciphertext: e.GetCiphertext()}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := client.Decrypt(b.Context(), r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
