@@ -96,9 +96,12 @@ func (c *Cloud) handler() http.Handler {
 		{ServiceBarbican, pathBarbican, "X-Openstack-Request-Id", c.Barbican.routes()},
 		{ServiceDesignate, pathDesignate, "X-Openstack-Request-Id", c.Designate.routes()},
 	} {
-		h := http.StripPrefix(s.prefix, c.serve(s))
-		mux.Handle(s.prefix+"/", h)
-		mux.Handle(s.prefix, http.RedirectHandler(s.prefix+"/", http.StatusPermanentRedirect))
+		h := c.serve(s)
+		mux.Handle(s.prefix+"/", http.StripPrefix(s.prefix, h))
+		mux.HandleFunc(s.prefix, func(w http.ResponseWriter, r *http.Request) { // clients ask for versions with and without the slash
+			r.URL.Path = "/"
+			h.ServeHTTP(w, r)
+		})
 	}
 	mux.Handle(pathControl+"/", c.control())
 	return mux

@@ -549,6 +549,9 @@ func (m *Manila) listShares(detail bool) manilaHandler {
 			if s.project != c.project && !(c.admin() && manilaTrue(q.Get("all_tenants"))) && !(s.public && manilaTrue(q.Get("is_public"))) {
 				continue
 			}
+			if manilaTrue(q.Get("is_soft_deleted")) && c.v.atLeast(69) {
+				continue // the recycle bin is always empty here
+			}
 			if m.shareMatches(c, s, q) && manilaSubset(metadata, s.metadata) {
 				found = append(found, s)
 			}
