@@ -89,6 +89,8 @@ func newRoot(env *Env) *cobra.Command {
 // modes are the long-running modes, in the order of the documentation.
 func modes(_ *Env) []*mode {
 	return []*mode{
+		manilaController(),
+		manilaNode(),
 		barbicanKMS(),
 		designateWebhook(),
 	}

@@ -301,6 +301,24 @@ func (c *Client) Share(ctx context.Context, id string) (*Share, error) {
 	return s, err
 }
 
+// ShareByName reads the share of a name. The error is openstack.ErrNotFound when there is none, ErrIncompatible when there are several.
+func (c *Client) ShareByName(ctx context.Context, name string) (*Share, error) {
+	a, err := connect(ctx, c.session)
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.byName(ctx, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(found) == 0:
+		return nil, fmt.Errorf("share %q: %w", name, openstack.ErrNotFound)
+	case len(found) > 1:
+		return nil, fmt.Errorf("%w: there are %d shares called %q", ErrIncompatible, len(found), name)
+	}
+	return found[0], nil
+}
+
 // Exports reads the usable export locations of a share, the best first.
 func (c *Client) Exports(ctx context.Context, id string) ([]Export, error) {
 	valid, ok := byID(id)

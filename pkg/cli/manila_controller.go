@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"regexp"
+
+	"github.com/spf13/pflag"
+
+	"mooring/pkg/grpcserver"
+	"mooring/pkg/manila"
+	"mooring/pkg/manila/csi"
+	"mooring/pkg/manila/params"
+	"mooring/pkg/openstack"
+	"mooring/pkg/run"
+)
+
+func manilaController() *mode {
+	return &mode{
+		name:  "manila-controller",
+		short: "Serves the CSI controller: volumes as shares of Manila",
+		long: "manila-controller is the controller of a CSI driver for OpenStack Manila: it makes and removes shares, NFS and CephFS alike. It runs\n" +
+			"once per cluster, beside external-provisioner (a sidecar). The socket is there at once; Probe and readyz tell when it has logged in.",
+		cloud:   cloudRequired,
+		options: &manilaControllerOptions{},
+	}
+}
+
+// manilaOptions are the flags of both CSI modes.
+type manilaOptions struct {
+	endpoint, driverName, protocol string
+}
+
+func (o *manilaOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.endpoint, "endpoint", "unix:///csi/csi.sock", "the CSI socket to serve on, unix:///path/to/socket")
+	f.StringVar(&o.driverName, "driver-name", csi.DriverName, "name of the CSI driver; CPO's users may have nfs.manila.csi.openstack.org and cephfs.manila.csi.openstack.org")
+	f.StringVar(&o.protocol, "share-protocol", "", "NFS or CEPHFS, for classes and volumes that do not say; if it is not set, they have to")
+}
+
+// driverName is what the CSI specification allows: a domain name of at most 63 characters.
+var driverName = regexp.MustCompile(`^[a-zA-Z0-9]([-a-zA-Z0-9.]{0,61}[a-zA-Z0-9])?$`) //nolint:gochecknoglobals // a compiled constant
+
+func (o *manilaOptions) check() (wrong []error) {
+	if err := required("endpoint", o.endpoint, "the socket to serve on, such as unix:///csi/csi.sock"); err != nil {
+		wrong = append(wrong, err)
+	} else if _, err := grpcserver.Path(o.endpoint); err != nil {
+		wrong = append(wrong, fmt.Errorf("--endpoint: %w", err))
+	}
+	if !driverName.MatchString(o.driverName) {
+		wrong = append(wrong, fmt.Errorf("--driver-name: %q has to be a domain name of at most 63 characters", o.driverName))
+	}
+	if p := params.Protocol(o.protocol); p != "" && p != params.NFS && p != params.CEPHFS {
+		wrong = append(wrong, fmt.Errorf("--share-protocol: %q has to be NFS or CEPHFS", o.protocol))
+	}
+	return wrong
+}
+
+// clouds finds logins: the process's own, and those in the secrets of requests.
+func (o *manilaOptions) clouds(p *process) *csi.Clouds {
+	return &csi.Clouds{
+		Pool: p.pool, Own: p.credential, Options: manila.Options{Logger: p.logger},
+		Files: params.Files{
+			ReadFile: p.env.ReadFile,
+			Clouds: func(cloud, file string) (*openstack.Credential, error) {
+				none := func(string) (string, bool) { return "", false } // a secret says all that counts
+				return openstack.Source{Cloud: cloud, CloudsFile: file, LookupEnv: none, ReadFile: p.env.ReadFile}.Load()
+			},
+		},
+	}
+}
+
+// serve serves CSI on the socket until ctx ends.
+func (o *manilaOptions) serve(ctx context.Context, p *process, ready func() error, c *csi.Controller, n *csi.Node, parts ...run.Part) error {
+	server := grpcserver.New(grpcserver.Options{
+		Logger: p.logger, Registerer: p.registry, Drain: p.common.drain, Describe: csi.Describe, Annotate: csi.Annotate,
+	})
+	csi.Register(server.GRPC(), &csi.Identity{Name: o.driverName, Version: version, Ready: ready}, c, n)
+	const mode fs.FileMode = 0o600 // whoever may connect may mount and delete
+	listener, err := grpcserver.Listen(ctx, o.endpoint, mode)
+	if err != nil {
+		return fmt.Errorf("--endpoint: %w", err)
+	}
+	p.logger.InfoContext(ctx, "the CSI driver listens", slog.String("endpoint", o.endpoint), slog.String("driver", o.driverName))
+	return p.serve(ctx, ready, append(parts, run.Part{Name: "CSI on " + o.endpoint, Run: func(ctx context.Context) error { return server.Serve(ctx, listener) }})...)
+}
+
+type manilaControllerOptions struct {
+	manilaOptions
+
+	clusterID string
+}
+
+func (o *manilaControllerOptions) flags(f *pflag.FlagSet) {
+	o.manilaOptions.flags(f)
+	f.StringVar(&o.clusterID, "cluster-id", "", "a name for the cluster: its shares carry it as metadata, and no other cluster's shares are touched")
+}
+
+func (o *manilaControllerOptions) check(*Env) (wrong []error) {
+	wrong = o.manilaOptions.check()
+	const longest = 255
+	if len(o.clusterID) > longest {
+		wrong = append(wrong, errors.New("--cluster-id: it has more than 255 characters"))
+	}
+	return wrong
+}
+
+func (o *manilaControllerOptions) run(ctx context.Context, p *process) error {
+	login := p.loginKeeper()
+	controller := &csi.Controller{Clouds: o.clouds(p), ClusterID: o.clusterID, Protocol: params.Protocol(o.protocol)}
+	return o.serve(ctx, p, login.ready, controller, nil, login.part())
+}

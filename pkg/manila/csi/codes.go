@@ -1,0 +1,111 @@
+package csi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"mooring/pkg/manila"
+	"mooring/pkg/manila/mount"
+	"mooring/pkg/manila/params"
+	"mooring/pkg/openstack"
+)
+
+// What is wrong with a request itself.
+var (
+	errRequest      = errors.New("invalid request")
+	errRange        = errors.New("no possible size")
+	errBusy         = errors.New("another request for this volume is under way")
+	errNoCredential = errors.New("there is no OpenStack credential")
+)
+
+// code is a row of the table.
+type code struct {
+	err  error
+	name string
+	code codes.Code
+}
+
+// table is which gRPC code an error has; the first row that matches wins. Sidecars act on it: external-provisioner takes
+// Canceled, DeadlineExceeded, Unavailable and Aborted as "may still be under way" and calls again with the same name, and every
+// other code as the end, after which it may forget the volume. So once a share may exist (ErrPending), whatever else is wrong
+// has to look unfinished, or the share would be orphaned.
+func table() []code {
+	return []code{
+		{context.Canceled, "context.Canceled", codes.Canceled},
+		{context.DeadlineExceeded, "context.DeadlineExceeded", codes.DeadlineExceeded},
+		{errBusy, "errBusy", codes.Aborted},
+		{errRequest, "errRequest", codes.InvalidArgument},
+		{errRange, "errRange", codes.OutOfRange},
+		{errNoCredential, "errNoCredential", codes.FailedPrecondition},
+		{params.ErrInvalid, "params.ErrInvalid", codes.InvalidArgument},
+		{manila.ErrIncompatible, "manila.ErrIncompatible", codes.AlreadyExists},
+		{manila.ErrPending, "manila.ErrPending", codes.Unavailable},
+		{manila.ErrReference, "manila.ErrReference", codes.InvalidArgument},
+		{manila.ErrShareFailed, "manila.ErrShareFailed", codes.Unavailable},
+		{manila.ErrRuleFailed, "manila.ErrRuleFailed", codes.Unavailable},
+		{manila.ErrNotUsable, "manila.ErrNotUsable", codes.Unavailable},
+		{manila.ErrDeleteFailed, "manila.ErrDeleteFailed", codes.FailedPrecondition},
+		{manila.ErrInUse, "manila.ErrInUse", codes.FailedPrecondition},
+		{manila.ErrTooOld, "manila.ErrTooOld", codes.FailedPrecondition},
+		{mount.ErrOption, "mount.ErrOption", codes.InvalidArgument},
+		{mount.ErrExport, "mount.ErrExport", codes.InvalidArgument},
+		{mount.ErrUnsupported, "mount.ErrUnsupported", codes.FailedPrecondition},
+		{mount.ErrNotMounted, "mount.ErrNotMounted", codes.FailedPrecondition},
+		{mount.ErrHung, "mount.ErrHung", codes.Unavailable},
+		{mount.ErrDenied, "mount.ErrDenied", codes.PermissionDenied},
+		{openstack.ErrNoService, "openstack.ErrNoService", codes.FailedPrecondition},
+		{openstack.ErrQuota, "openstack.ErrQuota", codes.ResourceExhausted},
+		{openstack.ErrNotFound, "openstack.ErrNotFound", codes.NotFound},
+		{openstack.ErrConflict, "openstack.ErrConflict", codes.Aborted},
+		{openstack.ErrForbidden, "openstack.ErrForbidden", codes.PermissionDenied},
+		{openstack.ErrUnauthorized, "openstack.ErrUnauthorized", codes.Unauthenticated},
+		{openstack.ErrThrottled, "openstack.ErrThrottled", codes.Unavailable},
+		{openstack.ErrUnavailable, "openstack.ErrUnavailable", codes.Unavailable},
+		{openstack.ErrInvalid, "openstack.ErrInvalid", codes.InvalidArgument},
+	}
+}
+
+// rpcError is an error with its code. It keeps the cause, for the log line.
+type rpcError struct {
+	code codes.Code
+	err  error
+}
+
+func (e *rpcError) Error() string { return e.err.Error() }
+
+// Unwrap gives the cause.
+func (e *rpcError) Unwrap() error { return e.err }
+
+// GRPCStatus is what gRPC sends.
+func (e *rpcError) GRPCStatus() *status.Status { return status.New(e.code, e.err.Error()) }
+
+// answer gives an error its code.
+func answer(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, row := range table() {
+		if errors.Is(err, row.err) {
+			return &rpcError{row.code, err}
+		}
+	}
+	return &rpcError{codes.Internal, err}
+}
+
+// bad is a mistake in a request.
+func bad(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{errRequest}, args...)...)
+}
+
+// Annotate adds OpenStack's request id to the log line of a failed call.
+func Annotate(err error) []slog.Attr {
+	if e, ok := errors.AsType[*openstack.Error](err); ok && e.RequestID != "" {
+		return []slog.Attr{slog.String("openstack_request_id", e.RequestID)}
+	}
+	return nil
+}

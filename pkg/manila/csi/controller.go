@@ -1,0 +1,183 @@
+package csi
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"mooring/pkg/keylock"
+	"mooring/pkg/manila"
+	"mooring/pkg/manila/params"
+)
+
+// Controller makes and removes volumes.
+type Controller struct {
+	csi.UnimplementedControllerServer
+
+	Clouds *Clouds
+	// ClusterID, if set, marks the shares of this cluster.
+	ClusterID string
+	// Protocol is that of classes that do not say; empty: they have to.
+	Protocol params.Protocol
+
+	locks keylock.Locks // per volume name, and per volume id
+}
+
+// ControllerGetCapabilities lists what the controller can do.
+func (c *Controller) ControllerGetCapabilities(context.Context, *csi.ControllerGetCapabilitiesRequest) (*csi.ControllerGetCapabilitiesResponse, error) {
+	return &csi.ControllerGetCapabilitiesResponse{Capabilities: []*csi.ControllerServiceCapability{{
+		Type: &csi.ControllerServiceCapability_Rpc{Rpc: &csi.ControllerServiceCapability_RPC{Type: csi.ControllerServiceCapability_RPC_CREATE_DELETE_VOLUME}},
+	}}}, nil
+}
+
+// CreateVolume finds or makes the share of the request's name and returns when it can be mounted.
+func (c *Controller) CreateVolume(ctx context.Context, r *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
+	class, spec, err := c.wanted(r)
+	if err != nil {
+		return nil, answer(err)
+	}
+	client, err := c.Clouds.client(r.GetSecrets())
+	if err != nil {
+		return nil, answer(err)
+	}
+	unlock, ok := c.locks.TryLock("name " + spec.Name)
+	if !ok {
+		return nil, answer(errBusy)
+	}
+	defer unlock()
+	volume, err := client.Provision(ctx, spec)
+	if err != nil {
+		return nil, answer(err)
+	}
+	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
+		VolumeId: volume.Share.ID, CapacityBytes: int64(volume.Share.SizeGiB) * gib, VolumeContext: volumeContext(class, volume),
+	}}, nil
+}
+
+// wanted turns a request into the share it asks for.
+func (c *Controller) wanted(r *csi.CreateVolumeRequest) (*params.Class, *manila.Spec, error) {
+	const longestName = 255 // of a share in Manila
+	switch {
+	case r.GetName() == "":
+		return nil, nil, bad("the name is missing")
+	case len(r.GetName()) > longestName:
+		return nil, nil, bad("the name has %d characters, and Manila takes %d", len(r.GetName()), longestName)
+	case r.GetVolumeContentSource() != nil:
+		return nil, nil, bad("volumes from snapshots or other volumes are not there yet")
+	case len(r.GetMutableParameters()) > 0:
+		return nil, nil, bad("VolumeAttributesClasses are not there yet")
+	}
+	if err := checkCapabilities(r.GetVolumeCapabilities()); err != nil {
+		return nil, nil, err
+	}
+	class, err := params.ParseClass(r.GetParameters())
+	if err != nil {
+		return nil, nil, err
+	}
+	if class.Protocol == "" {
+		class.Protocol = c.Protocol
+	}
+	if class.Protocol == "" {
+		return nil, nil, bad("StorageClass parameters: protocol is missing (NFS or CEPHFS), and the driver runs without --share-protocol")
+	}
+	for _, capability := range r.GetVolumeCapabilities() {
+		if _, err := mountFlags(capability, class.Protocol, &class.Ceph); err != nil {
+			return nil, nil, err
+		}
+	}
+	size, most, err := sizes(r.GetCapacityRange())
+	if err != nil {
+		return nil, nil, err
+	}
+	return &class, &manila.Spec{
+		Name: r.GetName(), Cluster: c.ClusterID, SizeGiB: size, MaxGiB: most, Protocol: string(class.Protocol), Type: class.Type, Zone: class.Availability,
+		NetworkID: class.ShareNetworkID, Metadata: shareMetadata(&class), Grants: grants(r.GetName(), &class, class.Protocol),
+	}, nil
+}
+
+// shareMetadata tells operators whose share it is, in the words of Kubernetes.
+func shareMetadata(class *params.Class) map[string]string {
+	m := maps.Clone(class.Metadata)
+	if m == nil {
+		m = map[string]string{}
+	}
+	maps.Copy(m, map[string]string{
+		"csi.storage.k8s.io/pvc/name": class.PVCName, "csi.storage.k8s.io/pvc/namespace": class.PVCNamespace, "csi.storage.k8s.io/pv/name": class.PVName,
+	})
+	return m
+}
+
+// volumeContext is what the node has to know. There is no secret in it: it stands in the PersistentVolume for all to read.
+func volumeContext(class *params.Class, v *manila.Volume) map[string]string {
+	a := params.Attributes{ShareID: v.Share.ID, Protocol: class.Protocol, Ceph: class.Ceph}
+	for _, e := range v.Exports {
+		a.Exports = append(a.Exports, e.Path)
+	}
+	for i := range v.Rules {
+		a.AccessIDs = append(a.AccessIDs, v.Rules[i].ID)
+	}
+	return a.Map()
+}
+
+// DeleteVolume removes a share and returns when it is gone.
+func (c *Controller) DeleteVolume(ctx context.Context, r *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
+	if r.GetVolumeId() == "" {
+		return nil, answer(bad("the volume id is missing"))
+	}
+	client, err := c.Clouds.client(r.GetSecrets())
+	if err != nil {
+		return nil, answer(err)
+	}
+	unlock, ok := c.locks.TryLock("id " + r.GetVolumeId())
+	if !ok {
+		return nil, answer(errBusy)
+	}
+	defer unlock()
+	if err := client.Delete(ctx, r.GetVolumeId()); err != nil {
+		return nil, answer(err)
+	}
+	return &csi.DeleteVolumeResponse{}, nil
+}
+
+// ValidateVolumeCapabilities says whether a share that exists can be used in the ways of the request.
+func (c *Controller) ValidateVolumeCapabilities(ctx context.Context, r *csi.ValidateVolumeCapabilitiesRequest) (*csi.ValidateVolumeCapabilitiesResponse, error) {
+	if r.GetVolumeId() == "" {
+		return nil, answer(bad("the volume id is missing"))
+	}
+	if len(r.GetVolumeCapabilities()) == 0 {
+		return nil, answer(bad("the volume capabilities are missing"))
+	}
+	client, err := c.Clouds.client(r.GetSecrets())
+	if err != nil {
+		return nil, answer(err)
+	}
+	share, err := client.Share(ctx, r.GetVolumeId())
+	if err != nil {
+		return nil, answer(err)
+	}
+	if err := confirm(r, share); err != nil {
+		return &csi.ValidateVolumeCapabilitiesResponse{Message: err.Error()}, nil //nolint:nilerr // that it can't be confirmed is an answer and no failure
+	}
+	return &csi.ValidateVolumeCapabilitiesResponse{Confirmed: &csi.ValidateVolumeCapabilitiesResponse_Confirmed{
+		VolumeContext: r.GetVolumeContext(), VolumeCapabilities: r.GetVolumeCapabilities(), Parameters: r.GetParameters(),
+	}}, nil
+}
+
+func confirm(r *csi.ValidateVolumeCapabilitiesRequest, share *manila.Share) error {
+	if err := checkCapabilities(r.GetVolumeCapabilities()); err != nil {
+		return err
+	}
+	if _, err := params.ParseAttributes(r.GetVolumeContext()); err != nil {
+		return err
+	}
+	class, err := params.ParseClass(r.GetParameters())
+	if err != nil {
+		return err
+	}
+	if class.Protocol != "" && string(class.Protocol) != share.Protocol {
+		return fmt.Errorf("share %s is %s and not %s", share.ID, share.Protocol, class.Protocol)
+	}
+	return nil
+}

@@ -1,0 +1,298 @@
+package csi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"mooring/pkg/keylock"
+	"mooring/pkg/manila"
+	"mooring/pkg/manila/mount"
+	"mooring/pkg/manila/params"
+)
+
+// mounter is what a node does with its mounts; *mount.Mounter does it.
+type mounter interface {
+	MountNFS(ctx context.Context, target string, v mount.NFS) error
+	MountCephFS(ctx context.Context, target string, v mount.CephFS) error
+	Bind(ctx context.Context, source, target string, readOnly bool) error
+	Unmount(ctx context.Context, target string) error
+}
+
+// Node mounts volumes on one node.
+type Node struct {
+	csi.UnimplementedNodeServer
+
+	ID      string
+	Mounter mounter
+	Clouds  *Clouds
+	// Protocol is that of volumes that do not say, such as CPO's.
+	Protocol params.Protocol
+	Logger   *slog.Logger
+
+	locks keylock.Locks // per volume id, and per target path
+
+	mu   sync.Mutex
+	keys map[string]*manila.Rule // by volume id: the cephx rule it is mounted with
+}
+
+// NodeGetInfo gives the node's name.
+func (n *Node) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
+	return &csi.NodeGetInfoResponse{NodeId: n.ID}, nil
+}
+
+// NodeGetCapabilities lists what the node can do.
+func (n *Node) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequest) (*csi.NodeGetCapabilitiesResponse, error) {
+	return &csi.NodeGetCapabilitiesResponse{Capabilities: []*csi.NodeServiceCapability{{
+		Type: &csi.NodeServiceCapability_Rpc{Rpc: &csi.NodeServiceCapability_RPC{Type: csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME}},
+	}}}, nil
+}
+
+// NodeStageVolume mounts the share, once per node.
+func (n *Node) NodeStageVolume(ctx context.Context, r *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
+	if err := checkPaths(r.GetVolumeId(), "staging target path", r.GetStagingTargetPath()); err != nil {
+		return nil, answer(err)
+	}
+	if err := checkCapability(r.GetVolumeCapability()); err != nil {
+		return nil, answer(err)
+	}
+	v, err := n.volume(r)
+	if err != nil {
+		return nil, answer(err)
+	}
+	unlock, ok := n.locks.TryLock("id " + v.id)
+	if !ok {
+		return nil, answer(errBusy)
+	}
+	defer unlock()
+	if v.attributes.Protocol == params.NFS {
+		err = n.stageNFS(ctx, v)
+	} else {
+		err = n.stageCephFS(ctx, v)
+	}
+	if err != nil {
+		return nil, answer(err)
+	}
+	return &csi.NodeStageVolumeResponse{}, nil
+}
+
+// staged is a volume to stage.
+type staged struct {
+	id, path   string
+	attributes params.Attributes
+	flags      []string
+	secret     map[string]string
+}
+
+func (n *Node) volume(r *csi.NodeStageVolumeRequest) (*staged, error) {
+	a, err := params.ParseAttributes(r.GetVolumeContext())
+	if err != nil {
+		return nil, err
+	}
+	if a.Protocol == "" {
+		a.Protocol = n.Protocol
+	}
+	if a.Protocol == "" {
+		return nil, bad("volumeAttributes: protocol is missing (NFS or CEPHFS), and the driver runs without --share-protocol")
+	}
+	if a.ShareID == "" && a.ShareName == "" {
+		a.ShareID = r.GetVolumeId()
+	}
+	flags, err := mountFlags(r.GetVolumeCapability(), a.Protocol, &a.Ceph)
+	if err != nil {
+		return nil, err
+	}
+	return &staged{id: r.GetVolumeId(), path: r.GetStagingTargetPath(), attributes: a, flags: flags, secret: r.GetSecrets()}, nil
+}
+
+// stageNFS needs no call to OpenStack: the exports stand in the volume context. Only for volumes that were made by hand or by CPO
+// they are asked for.
+func (n *Node) stageNFS(ctx context.Context, v *staged) error {
+	paths, err := n.exports(ctx, v)
+	if err != nil {
+		return err
+	}
+	nfs := mount.NFS{Options: v.flags}
+	for _, path := range paths {
+		export, err := mount.ParseNFS(path)
+		if err != nil {
+			return err
+		}
+		nfs.Exports = append(nfs.Exports, export)
+	}
+	return n.Mounter.MountNFS(ctx, v.path, nfs)
+}
+
+func (n *Node) stageCephFS(ctx context.Context, v *staged) error {
+	paths, err := n.exports(ctx, v)
+	if err != nil {
+		return err
+	}
+	export, err := mount.ParseCephFS(paths[0])
+	if err != nil {
+		return err
+	}
+	rule, err := n.cephxRule(ctx, v)
+	if err != nil {
+		return err
+	}
+	ceph := mount.CephFS{
+		Export: export, User: rule.To, Key: rule.Key, Mounter: v.attributes.Ceph.Mounter, KernelOptions: v.attributes.Ceph.KernelOptions,
+		FuseOptions: v.attributes.Ceph.FuseOptions, ReadOnly: rule.Level == "ro",
+	}
+	if ceph.Mounter == mount.CephFuse {
+		ceph.FuseOptions = append(ceph.FuseOptions, v.flags...)
+	} else {
+		ceph.KernelOptions = append(ceph.KernelOptions, v.flags...)
+	}
+	err = n.Mounter.MountCephFS(ctx, v.path, ceph)
+	if errors.Is(err, mount.ErrDenied) {
+		n.forget(v.id) // the key may have been replaced: the next try asks again
+	}
+	return err
+}
+
+func (n *Node) exports(ctx context.Context, v *staged) ([]string, error) {
+	if len(v.attributes.Exports) > 0 {
+		return v.attributes.Exports, nil
+	}
+	client, share, err := n.share(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	exports, err := client.Exports(ctx, share)
+	if err != nil {
+		return nil, err
+	}
+	if len(exports) == 0 {
+		return nil, fmt.Errorf("share %s has no export location: %w", share, manila.ErrNotUsable)
+	}
+	var paths []string
+	for _, e := range exports {
+		paths = append(paths, e.Path)
+	}
+	return paths, nil
+}
+
+// share finds the client and the share's id of a volume.
+func (n *Node) share(ctx context.Context, v *staged) (*manila.Client, string, error) {
+	client, err := n.Clouds.client(v.secret)
+	if err != nil {
+		return nil, "", err
+	}
+	if v.attributes.ShareID != "" {
+		return client, v.attributes.ShareID, nil
+	}
+	share, err := client.ShareByName(ctx, v.attributes.ShareName)
+	if err != nil {
+		return nil, "", err
+	}
+	return client, share.ID, nil
+}
+
+// cephxRule asks Manila for the volume's cephx user and key, once: a pod that comes back does not ask again. The key is kept in
+// memory until the volume is unstaged.
+func (n *Node) cephxRule(ctx context.Context, v *staged) (*manila.Rule, error) {
+	n.mu.Lock()
+	rule := n.keys[v.id]
+	n.mu.Unlock()
+	if rule != nil {
+		return rule, nil
+	}
+	client, share, err := n.share(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	access := ""
+	if len(v.attributes.AccessIDs) > 0 {
+		access = v.attributes.AccessIDs[0]
+	}
+	if rule, err = client.CephxRule(ctx, share, access); err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.keys == nil {
+		n.keys = map[string]*manila.Rule{}
+	}
+	n.keys[v.id] = rule
+	return rule, nil
+}
+
+func (n *Node) forget(id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.keys, id)
+}
+
+// NodeUnstageVolume unmounts the share from the node.
+func (n *Node) NodeUnstageVolume(ctx context.Context, r *csi.NodeUnstageVolumeRequest) (*csi.NodeUnstageVolumeResponse, error) {
+	if err := checkPaths(r.GetVolumeId(), "staging target path", r.GetStagingTargetPath()); err != nil {
+		return nil, answer(err)
+	}
+	unlock, ok := n.locks.TryLock("id " + r.GetVolumeId())
+	if !ok {
+		return nil, answer(errBusy)
+	}
+	defer unlock()
+	if err := n.Mounter.Unmount(ctx, r.GetStagingTargetPath()); err != nil {
+		return nil, answer(err)
+	}
+	n.forget(r.GetVolumeId())
+	return &csi.NodeUnstageVolumeResponse{}, nil
+}
+
+// NodePublishVolume gives a staged share to a pod.
+func (n *Node) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
+	if err := checkPaths(r.GetVolumeId(), "target path", r.GetTargetPath()); err != nil {
+		return nil, answer(err)
+	}
+	if err := checkCapability(r.GetVolumeCapability()); err != nil {
+		return nil, answer(err)
+	}
+	if err := checkPaths(r.GetVolumeId(), "staging target path", r.GetStagingTargetPath()); err != nil {
+		return nil, answer(err)
+	}
+	unlock, ok := n.locks.TryLock("path " + r.GetTargetPath())
+	if !ok {
+		return nil, answer(errBusy)
+	}
+	defer unlock()
+	if err := n.Mounter.Bind(ctx, r.GetStagingTargetPath(), r.GetTargetPath(), r.GetReadonly() || readOnly(r.GetVolumeCapability())); err != nil {
+		return nil, answer(err)
+	}
+	return &csi.NodePublishVolumeResponse{}, nil
+}
+
+// NodeUnpublishVolume takes a share from a pod.
+func (n *Node) NodeUnpublishVolume(ctx context.Context, r *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
+	if err := checkPaths(r.GetVolumeId(), "target path", r.GetTargetPath()); err != nil {
+		return nil, answer(err)
+	}
+	unlock, ok := n.locks.TryLock("path " + r.GetTargetPath())
+	if !ok {
+		return nil, answer(errBusy)
+	}
+	defer unlock()
+	if err := n.Mounter.Unmount(ctx, r.GetTargetPath()); err != nil {
+		return nil, answer(err)
+	}
+	return &csi.NodeUnpublishVolumeResponse{}, nil
+}
+
+func checkPaths(id, what, path string) error {
+	switch {
+	case id == "":
+		return bad("the volume id is missing")
+	case path == "":
+		return bad("the %s is missing", what)
+	case !filepath.IsAbs(path):
+		return bad("the %s %q is not absolute", what, path)
+	}
+	return nil
+}
