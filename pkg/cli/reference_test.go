@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+)
+
+var update = flag.Bool("update", false, "write the goldens again")
+
+// The reference page is made from the flags themselves.
+func TestGoldenReference(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("# Command line\n\n<!-- Made from the flags by `make generate`. -->\n\n" +
+		"Every flag is also an environment variable; a flag wins. Wrong use lists every mistake and exits with 2, a failure at run exits\n" +
+		"with 1, an ordered end (SIGTERM) with 0. The cloud is found as the `openstack` client finds it: a named entry of `clouds.yaml`\n" +
+		"(with `secure.yaml` beside it), or else the `OS_*` variables.\n")
+	common := pflag.NewFlagSet("common", pflag.ContinueOnError)
+	(&commonFlags{}).flags(common)
+	b.WriteString("\n## Flags of every mode\n\n")
+	table(&b, common, nil)
+	for _, m := range modes(&Env{}) {
+		flags := pflag.NewFlagSet(m.name, pflag.ContinueOnError)
+		m.options.flags(flags)
+		fmt.Fprintf(&b, "\n## mooring %s\n\n%s.\n\n%s\n\n", m.name, m.short, m.long)
+		table(&b, flags, common)
+	}
+	b.WriteString("\n## mooring version\n\nPrints the version; `--output text|json`.\n")
+	golden(t, filepath.Join("..", "..", "docs", "reference", "command-line.md"), b.String())
+}
+
+func table(b *strings.Builder, flags, without *pflag.FlagSet) {
+	b.WriteString("| flag | variable | default | |\n|---|---|---|---|\n")
+	flags.SortFlags = false
+	flags.VisitAll(func(f *pflag.Flag) {
+		if without != nil && without.Lookup(f.Name) != nil {
+			return
+		}
+		value := ""
+		if f.DefValue != "" && f.DefValue != "[]" {
+			value = "`" + f.DefValue + "`"
+		}
+		fmt.Fprintf(b, "| `--%s` | `%s` | %s | %s |\n", f.Name, variable(f.Name), value, strings.ReplaceAll(f.Usage, "|", "\\|"))
+	})
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (make generate writes it again):\n%s", file, diff)
+	}
+}
