@@ -31,8 +31,10 @@ cfg.CONF.import_group('keystone_authtoken', 'keystonemiddleware.auth_token')
 utils.read_config('designate', sys.argv)
 logging.setup(CONF, 'designate')
 launcher = oslo_service.launch(CONF, central.Service(), workers=1, restart_method='mutate')
+# Before the worker, which reads the pool for its first task and keeps what it got: with a task waiting from the last life, that
+# was a pool in the middle of its update, without masters, and each new zone ended in ERROR.
+Pools().update(os.path.join(os.path.dirname(CONF.config_file[0]), 'pools.yaml'), False)
 for module in (worker, mdns, api, producer):
     launcher.launch_service(module.Service())
-Pools().update(os.path.join(os.path.dirname(CONF.config_file[0]), 'pools.yaml'), False)
 open(os.path.join(CONF.state_path, 'ready'), 'w').close()
 launcher.wait()
