@@ -437,8 +437,8 @@ func (m *Manila) fail(w *reply, err error) {
 func (m *Manila) routes() []route {
 	rs := []route{
 		{pattern: "GET /{$}", handle: m.versions(http.StatusMultipleChoices, true), public: true},
-		{pattern: "GET /v2/{$}", handle: m.versions(http.StatusOK, false), public: true},
-		{pattern: "GET /v2", handle: m.versions(http.StatusOK, false), public: true},
+		{pattern: "GET /v2/{$}", handle: m.versions(http.StatusOK, false)},
+		{pattern: "GET /v2", handle: m.versions(http.StatusOK, false)},
 	}
 	rs = append(rs, m.shareRoutes()...)
 	rs = append(rs, m.snapshotRoutes()...)

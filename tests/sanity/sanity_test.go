@@ -1,0 +1,172 @@
+// Package sanity runs csi-sanity, unmodified, over the CSI services, the real mounter and the simulated Manila. What is not
+// real is at the two ends: Manila answers from memory, with the delays of a real one, and the kernel's mounts are entries of
+// a table.
+package sanity
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	csisanity "github.com/kubernetes-csi/csi-test/v5/pkg/sanity"
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
+	"github.com/onsi/gomega"
+
+	"mooring/pkg/grpcserver"
+	"mooring/pkg/manila"
+	"mooring/pkg/manila/csi"
+	"mooring/pkg/manila/mount"
+	"mooring/pkg/manila/mount/mounttest"
+	"mooring/pkg/manila/params"
+	"mooring/pkg/openstack"
+	"mooring/pkg/openstack/openstacksim"
+)
+
+// driver is one configuration of the driver, served for one part of the suite.
+type driver struct {
+	name, shareType string
+	protocol        params.Protocol
+	twoSockets      bool
+
+	cloud  *openstacksim.Cloud
+	system *mounttest.System
+}
+
+// undeclared are the reasons for which a spec may be skipped: the driver does not claim to be able to.
+var undeclared = []string{
+	"not supported", "does not have", "Unsupported", "unsupported", "not provided",
+}
+
+// TestSanity runs all configurations as one suite: Ginkgo runs one per process.
+func TestSanity(t *testing.T) { //nolint:paralleltest // Ginkgo has global state
+	drivers := []*driver{
+		{name: "NFS on one socket", protocol: params.NFS, shareType: "cephfs-nfs"},
+		{name: "CEPHFS on two sockets", protocol: params.CEPHFS, shareType: "cephfs", twoSockets: true},
+	}
+	for _, d := range drivers {
+		config := d.start(t)
+		ginkgo.Describe(d.name, func() { csisanity.GinkgoTest(config) })
+	}
+	ran := map[string]int{}
+	ginkgo.ReportAfterEach(func(r ginkgo.SpecReport) {
+		switch {
+		case r.State == types.SpecStatePassed:
+			ran[r.ContainerHierarchyTexts[0]]++
+		case r.State == types.SpecStateSkipped && !forLackOfCapability(r.Failure.Message):
+			t.Errorf("skipped for another reason than an undeclared capability: %s: %s", r.FullText(), r.Failure.Message)
+		}
+	})
+	gomega.RegisterFailHandler(ginkgo.Fail)
+	ginkgo.RunSpecs(t, "csi-sanity over the simulator")
+	for _, d := range drivers {
+		d.finish(t)
+		const least = 20 // specs that run with the capabilities that are declared: a suite that skips all would pass, too
+		if ran[d.name] < least {
+			t.Errorf("%s: %d specs passed, want at least %d", d.name, ran[d.name], least)
+		}
+		t.Logf("%s: %d specs passed", d.name, ran[d.name])
+	}
+}
+
+func forLackOfCapability(message string) bool {
+	for _, s := range undeclared {
+		if strings.Contains(message, s) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *driver) start(t *testing.T) *csisanity.TestConfig {
+	t.Helper()
+	cloud, err := openstacksim.Start(openstacksim.Config{Manila: openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{
+		Create: 200 * time.Millisecond, Delete: 100 * time.Millisecond, Grant: 200 * time.Millisecond,
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cloud.Close)
+	dir, err := os.MkdirTemp("", "sanity") // shorter than t.TempDir: a socket's path has 107 bytes at most
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	clouds := d.clouds(t, cloud, dir)
+	d.cloud, d.system = cloud, &mounttest.System{}
+	identity := &csi.Identity{Name: csi.DriverName, Version: "test"}
+	controller := &csi.Controller{Clouds: clouds, ClusterID: "sanity"}
+	node := &csi.Node{ID: "node-1", Mounter: mount.New(mount.Options{System: d.system}), Clouds: clouds}
+
+	config := csisanity.NewTestConfig()
+	config.TargetPath, config.StagingPath = filepath.Join(dir, "target"), filepath.Join(dir, "staging")
+	config.TestVolumeParameters = map[string]string{"protocol": string(d.protocol), "type": d.shareType}
+	config.Address = filepath.Join(dir, "csi.sock")
+	if d.twoSockets {
+		config.ControllerAddress = filepath.Join(dir, "controller.sock")
+		serve(t, config.Address, identity, nil, node)
+		serve(t, config.ControllerAddress, identity, controller, nil)
+	} else {
+		serve(t, config.Address, identity, controller, node)
+	}
+	return &config
+}
+
+func (d *driver) clouds(t *testing.T, cloud *openstacksim.Cloud, dir string) *csi.Clouds {
+	t.Helper()
+	file := filepath.Join(dir, "clouds.yaml")
+	if err := os.WriteFile(file, cloud.CloudsYAML(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	none := func(string) (string, bool) { return "", false }
+	credential, err := openstack.Source{Cloud: "demo", CloudsFile: file, LookupEnv: none, ReadFile: os.ReadFile}.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := openstack.NewPool(openstack.Options{})
+	t.Cleanup(pool.Close)
+	return &csi.Clouds{Pool: pool, Own: credential, Options: manila.Options{}}
+}
+
+func serve(t *testing.T, path string, i *csi.Identity, c *csi.Controller, n *csi.Node) {
+	t.Helper()
+	listener, err := grpcserver.Listen(t.Context(), "unix://"+path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpcserver.New(grpcserver.Options{Logger: slog.New(slog.DiscardHandler), Drain: time.Second})
+	csi.Register(server.GRPC(), i, c, n)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ctx, listener) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// finish looks for what the suite has left behind, and counts the logins.
+func (d *driver) finish(t *testing.T) {
+	t.Helper()
+	if got := d.cloud.Manila.Counts(); got != (openstacksim.ManilaCounts{}) {
+		t.Errorf("%s: left in Manila: %+v", d.name, got)
+	}
+	if table, err := d.system.Table(); err != nil || len(table) != 0 {
+		t.Errorf("%s: left mounted: %+v, %v", d.name, table, err)
+	}
+	logins := 0
+	for _, call := range d.cloud.Calls.All() {
+		if call.Service == openstacksim.ServiceKeystone && strings.HasSuffix(call.Path, "/auth/tokens") && call.Method == "POST" {
+			logins++
+		}
+	}
+	if logins != 1 {
+		t.Errorf("%s: %d logins, want 1", d.name, logins)
+	}
+}
