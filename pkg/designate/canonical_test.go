@@ -69,8 +69,8 @@ func TestCanonicalTarget(t *testing.T) {
 		{designate.MX, "0 .", "0 .", "0 ."},
 		{designate.SRV, "10 5 5060 sip.example.org.", "10 5 5060 sip.example.org", "10 5 5060 sip.example.org."},
 		{
-			designate.NAPTR, `100 50 "s" "SIP+D2U" "" _sip._udp.example.org.`,
-			`100 50 "S" "SIP+D2U" "" _sip._udp.example.org`, `100 50 S SIP+D2U  _sip._udp.example.org.`,
+			designate.NAPTR, `100 50 "u" "E2U+sip" "!^.*$!sip:x@example.org!" SIP.example.org.`,
+			`100 50 "U" "E2U+sip" "!^.*$!sip:x@example.org!" sip.example.org`, `100 50 U E2U+sip !^.*$!sip:x@example.org! sip.example.org.`,
 		},
 		{designate.TXT, "v=spf1 -all", "v=spf1 -all", `"v=spf1 -all"`},
 		{designate.TXT, `"v=spf1 -all"`, "v=spf1 -all", `"v=spf1 -all"`},
@@ -109,7 +109,8 @@ func TestCanonicalTargetRefuses(t *testing.T) {
 		{designate.CNAME, ""}, {designate.CNAME, "*.example.org"}, {designate.CNAME, "a b"},
 		{designate.MX, "mail.example.org"}, {designate.MX, "x mail.example.org"}, {designate.MX, "65536 mail.example.org"}, {designate.MX, "1 a b"},
 		{designate.SRV, "1 2 sip.example.org"}, {designate.SRV, "1 2 -3 sip.example.org"},
-		{designate.NAPTR, "100 50 S SIP+D2U"}, {designate.NAPTR, `100 50 "S "SIP" "" x.org`}, {designate.NAPTR, "a 50 S SIP+D2U  x.org."},
+		{designate.NAPTR, "100 50 S SIP+D2U"}, {designate.NAPTR, `100 50 "S "SIP" "" x.org`}, {designate.NAPTR, "a 50 S SIP+D2U r x.org."},
+		{designate.NAPTR, `100 50 "S" "SIP+D2U" "" _sip._udp.example.org.`}, {designate.NAPTR, `100 50 S SIP+D2U  _sip._udp.example.org.`},
 	} {
 		if got, err := designate.CanonicalTarget(c.typ, c.in); !errors.Is(err, designate.ErrTarget) {
 			t.Errorf("CanonicalTarget(%s, %q) = %q, %v; want ErrTarget", c.typ, c.in, got, err)

@@ -39,7 +39,7 @@ var (
 //	CNAME, NS, PTR  a canonical host name, no final dot
 //	MX              "10 mail.example.org"
 //	SRV             "10 5 5060 sip.example.org"
-//	NAPTR           "100 50 \"S\" \"SIP+D2U\" \"\" _sip._udp.example.org"
+//	NAPTR           "100 50 \"U\" \"E2U+sip\" \"!^.*$!sip:info@example.org!\" sip.example.org"
 //	TXT             the text itself (see CanonicalTXT)
 //
 // It is a fixed point, and the same whether a final dot, capitals, quotes or surplus blanks were given.
@@ -185,6 +185,8 @@ func dotted(s string) string {
 }
 
 // canonicalNAPTR reads order, preference, three character-strings (flags, services, regexp) and a replacement (RFC 3403).
+// Designate wants the strings bare and cuts at each blank (designate/objects/rrdata_naptr.py). So it takes an empty one as two blanks in
+// a row, but then it can't read it back, and the whole zone is never published again: an empty string is refused here.
 func canonicalNAPTR(value string) (string, error) {
 	fields, err := naptrFields(value)
 	if err != nil {
@@ -205,16 +207,15 @@ func canonicalNAPTR(value string) (string, error) {
 	fields[2] = strings.ToUpper(fields[2]) // flags mean the same in both cases, and Designate takes capitals only
 	out := []string{order, preference}
 	for _, text := range fields[2:5] {
-		if strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' }) {
-			return "", fmt.Errorf("%w for NAPTR: Designate can't store the string %q: only printable ASCII without blanks and quotes", ErrTarget, text)
+		if text == "" || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' }) {
+			return "", fmt.Errorf("%w for NAPTR: Designate can't store the string %q: only printable ASCII without blanks and quotes, and not nothing", ErrTarget, text)
 		}
 		out = append(out, quoteText(text))
 	}
 	return strings.Join(append(out, replacement), " "), nil
 }
 
-// wireNAPTR writes a canonical NAPTR value. Designate cuts it at each blank into six fields and wants the strings bare
-// (designate/objects/rrdata_naptr.py), so an empty string is two blanks in a row.
+// wireNAPTR writes a canonical NAPTR value with bare strings.
 func wireNAPTR(canonical string) string {
 	fields, err := naptrFields(canonical)
 	if err != nil {

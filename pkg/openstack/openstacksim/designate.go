@@ -353,7 +353,7 @@ func (d *Designate) listPools(w *reply, r *request) error {
 			"id": designatePool, "name": "default", "description": nil, "attributes": map[string]any{}, "ns_records": d.nsRecords(),
 			"links": map[string]any{"self": d.base() + "/v2/pools/" + designatePool},
 		}},
-		"links": map[string]any{"self": d.base() + "/v2/pools"}, "metadata": map[string]any{"total_count": 1},
+		"links": map[string]any{"self": d.base() + "/v2/pools"},
 	})
 	return nil
 }

@@ -190,7 +190,7 @@ func newSet(b *setBody) (*dnsRecordset, error) {
 		return nil, err
 	}
 	if b.Name == nil {
-		return nil, schemaError(validationError{[]any{"name"}, "'name' is a required property", "required", "name"})
+		return nil, invalidObject("")
 	}
 	if s.kind == "SOA" {
 		return nil, badRequest("Creating a SOA recordset is not allowed")
@@ -217,6 +217,9 @@ func (s *dnsRecordset) checkFields() error {
 	}
 	if s.description != nil && len([]rune(*s.description)) > 160 {
 		return invalidField("Value too long for description")
+	}
+	if s.kind == "" {
+		return schemaError(validationError{[]any{"recordset", "type"}, "'None' is not a valid record type", "value", []any{nil}})
 	}
 	if !slices.Contains(designateTypes(), s.kind) {
 		return schemaError(validationError{[]any{"recordset", "type"}, fmt.Sprintf("'%s' is not a valid record type", s.kind), "value", []string{s.kind}})

@@ -314,6 +314,13 @@ func (d *Designate) activate(z *dnsZone, serial int64) {
 	if serial < z.serial || z.action == "DELETE" {
 		return // a newer write will activate the zone
 	}
+	for name := range z.dirty {
+		for _, s := range z.byName[name] {
+			if len(s.rrs(z)) != len(s.records) {
+				return // Designate takes some data that it then can't transfer: the zone stays as it was until that is gone
+			}
+		}
+	}
 	z.status, z.action = "ACTIVE", "NONE"
 	z.version++
 	for name := range z.dirty {
