@@ -20,7 +20,7 @@ func NewClient(s *openstack.Session) *Client { return &Client{session: s} }
 
 // Payload returns the payload of a secret, as bytes. A payload longer than limit is cut off after one byte more, so that it is
 // seen to be too long without being read. Errors are those of package openstack: ErrNotFound (no such secret, it has expired,
-// or it has no payload yet), ErrForbidden (an ACL), …
+// or it has no payload yet), ErrForbidden (an ACL keeps us out), and the others.
 func (c *Client) Payload(ctx context.Context, secret string, limit int) ([]byte, error) {
 	client, err := c.session.Client(ctx, openstack.KeyManager)
 	if err != nil {
@@ -36,7 +36,7 @@ func (c *Client) Payload(ctx context.Context, secret string, limit int) ([]byte,
 	for len(payload) <= limit {
 		n, err := result.Body.Read(payload[len(payload) : limit+1])
 		payload = payload[:len(payload)+n]
-		if err == io.EOF { //nolint:errorlint // readers return it unwrapped
+		if err == io.EOF {
 			return payload, nil
 		}
 		if err != nil {

@@ -33,7 +33,7 @@ func (w *waiting) Error() string {
 	return fmt.Sprintf("key %s: %v", w.ref.Secret, w.reason)
 }
 
-func (w *waiting) Is(target error) bool { return target == ErrNotReady } //nolint:errorlint // sentinels are compared by identity here
+func (w *waiting) Is(target error) bool { return target == ErrNotReady }
 
 func (w *waiting) Unwrap() error { return w.reason }
 

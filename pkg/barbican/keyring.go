@@ -105,23 +105,25 @@ func defaultWait(why Failure, n int) time.Duration {
 // requests that are still under way at the end are served. Call Close after those.
 func (k *Keyring) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		for _, ref := range k.ring.Due(time.Now()) {
-			k.fetch(ctx, ref)
-			k.publish(time.Now())
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		now := time.Now()
-		k.publish(now)
-		wake, some := k.ring.Wake(now)
-		if !some {
-			<-ctx.Done()
-			return nil
-		}
-		_ = poll.Sleep(ctx, wake.Sub(now)) // its error is that of ctx, which ends the loop
+		k.step(ctx)
 	}
 	return nil
+}
+
+// step does what is due and waits for the next thing.
+func (k *Keyring) step(ctx context.Context) {
+	for _, ref := range k.ring.Due(time.Now()) {
+		k.fetch(ctx, ref)
+		k.publish(time.Now())
+	}
+	now := time.Now()
+	k.publish(now)
+	wake, some := k.ring.Wake(now)
+	if !some {
+		<-ctx.Done()
+		return
+	}
+	_ = poll.Sleep(ctx, wake.Sub(now)) // its error is that of ctx, which ends the loop
 }
 
 // Close destroys the keys. Call it when nobody uses the keyring any more.
@@ -230,7 +232,7 @@ func (k *Keyring) publish(now time.Time) {
 		next.active = k.keys[ref.KeyID()]
 		if ref != k.active {
 			k.active = ref
-			k.logger.Info("a key is active", slog.String("key_id", ref.KeyID()), slog.Uint64("generation", ref.Generation)) //nolint:sloglint // New publishes too, without a context
+			k.logger.Info("a key is active", slog.String("key_id", ref.KeyID()), slog.Uint64("generation", ref.Generation))
 		}
 	} else {
 		awaited := k.ring.Awaited(now)

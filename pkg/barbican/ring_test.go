@@ -23,11 +23,11 @@ func testPolicy() Policy {
 	}}
 }
 
-func mustRing(t testing.TB, highWater uint64, entries ...Entry) Ring {
-	t.Helper()
+func mustRing(tb testing.TB, highWater uint64, entries ...Entry) Ring {
+	tb.Helper()
 	r, err := NewRing(entries, highWater)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return r
 }

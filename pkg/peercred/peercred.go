@@ -68,7 +68,7 @@ func ask(conn syscall.Conn) (Peer, error) {
 		asking error
 	)
 	if err := raw.Control(func(fd uintptr) {
-		cred, asking = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) //nolint:gosec // a descriptor fits an int
+		cred, asking = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
 		return Peer{}, err
 	}

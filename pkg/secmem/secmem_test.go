@@ -87,10 +87,12 @@ func TestNeverPrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	printed := log.String() + string(asJSON) + b.String()
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%p"} {
-		printed += fmt.Sprintf(verb, b)
-		printed += fmt.Sprintf(verb, struct{ K *Bytes }{b})
+	verbs := []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%p"}
+	lines := make([]string, 0, len(verbs))
+	for _, verb := range verbs {
+		lines = append(lines, fmt.Sprintf(verb, b)+fmt.Sprintf(verb, struct{ K *Bytes }{b}))
 	}
+	printed += strings.Join(lines, "\n")
 	printed += fmt.Errorf("wrapped %v", b).Error()
 	for _, leak := range []string{hush, fmt.Sprintf("%x", hush), fmt.Sprintf("%d", []byte(hush))} {
 		if strings.Contains(printed, leak) {

@@ -30,11 +30,11 @@ func testBinding() Binding {
 	return Binding{KeyID: "barbican:v1:7f3d0a52-1d9b-4c53-9c0a-2b1d3e4f5a6b:1", ClusterID: "prod-1"}
 }
 
-func mustSeal(t testing.TB, b Binding) []byte {
-	t.Helper()
+func mustSeal(tb testing.TB, b Binding) []byte {
+	tb.Helper()
 	sealed, err := Seal(testKEK(1), testDEK(), b)
 	if err != nil {
-		t.Fatalf("Seal: %v", err)
+		tb.Fatalf("Seal: %v", err)
 	}
 	return sealed
 }
@@ -186,11 +186,11 @@ func TestUnusableInput(t *testing.T) {
 
 // legacyEncode is an independent encoder of cloud-provider-openstack's format: random
 // IV, PKCS #7, CBC, for a plaintext and padding of any size.
-func legacyEncode(t testing.TB, kek, plain []byte, pad int) []byte {
-	t.Helper()
+func legacyEncode(tb testing.TB, kek, plain []byte, pad int) []byte {
+	tb.Helper()
 	block, err := aes.NewCipher(kek)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	iv := bytes.Repeat([]byte{0x17}, aes.BlockSize)
 	padded := append(bytes.Clone(plain), bytes.Repeat([]byte{byte(pad)}, pad)...)

@@ -46,25 +46,25 @@ func (v vault) Payload(context.Context, string, int) ([]byte, error) {
 }
 
 // keys is a running keyring.
-func keys(t testing.TB, v vault) *barbican.Keyring {
-	t.Helper()
+func keys(tb testing.TB, v vault) *barbican.Keyring {
+	tb.Helper()
 	k, err := barbican.New(v, barbican.Options{Entries: []barbican.Entry{{Ref: barbican.KeyRef{Secret: secret, Generation: 1}}}, ClusterID: "c"})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(tb.Context())
 	done := make(chan error, 1)
 	go func() { done <- k.Run(ctx) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		if err := errors.Join(<-done, k.Close()); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	if v.err == nil && len(v.payload) == 32 {
 		for end := time.Now().Add(10 * time.Second); k.Ready() != nil; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatal(k.Ready())
+				tb.Fatal(k.Ready())
 			}
 		}
 	}
@@ -74,12 +74,12 @@ func keys(t testing.TB, v vault) *barbican.Keyring {
 func good() vault { return vault{payload: bytes.Repeat([]byte{42}, 32)} }
 
 // dial serves a keyring on a socket and connects as kube-apiserver does.
-func dial(t testing.TB, k *barbican.Keyring) kmsapi.KeyManagementServiceClient {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "kms.sock")
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
+func dial(tb testing.TB, k *barbican.Keyring) kmsapi.KeyManagementServiceClient {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "kms.sock")
+	listener, err := (&net.ListenConfig{}).Listen(tb.Context(), "unix", path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	server := grpc.NewServer()
 	Register(server, k)
@@ -87,15 +87,15 @@ func dial(t testing.TB, k *barbican.Keyring) kmsapi.KeyManagementServiceClient {
 	go func() { done <- server.Serve(listener) }()
 	conn, err := grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("localhost"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := conn.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 		server.GracefulStop()
 		if err := <-done; err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return kmsapi.NewKeyManagementServiceClient(conn)

@@ -40,7 +40,7 @@ func containerSchema() barbicanSchema {
 
 func containerSecretSchema() barbicanSchema {
 	return barbicanSchema{name: "ContainerSecret", required: []string{"secret_ref"}, fields: map[string]barbicanField{
-		"name": textField(255), "secret_ref": {types: []string{"string"}, min: 1},
+		"name": shortText(), "secret_ref": {types: []string{"string"}, min: 1},
 	}}
 }
 

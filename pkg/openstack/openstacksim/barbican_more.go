@@ -58,7 +58,7 @@ func (b *Barbican) putMetadata(w *reply, r *barbicanRequest, s *barbicanSecret) 
 // metadatum reads the body of one key and value.
 func metadatum(w *reply, r *barbicanRequest) (key, value string, ok bool) {
 	data, ok := r.jsonBody(w, barbicanSchema{
-		name: "SecretMetadatum", required: []string{"key", "value"}, blame: true, closed: true, fields: map[string]barbicanField{"key": textField(255), "value": textField(255)},
+		name: "SecretMetadatum", required: []string{"key", "value"}, blame: true, closed: true, fields: map[string]barbicanField{"key": shortText(), "value": shortText()},
 	})
 	if !ok {
 		return "", "", false
@@ -330,7 +330,7 @@ func (b *Barbican) fulfil(o *barbicanOrder) {
 }
 
 // generated are the algorithms besides AES that the crypto plugins make keys for.
-var generated = regexp.MustCompile(`(?i)^(des|3des|desede|hmacsha1|hmacsha256|hmacsha384|hmacsha512)$`) //nolint:gochecknoglobals // a compiled constant
+var generated = regexp.MustCompile(`(?i)^(des|3des|desede|hmacsha1|hmacsha256|hmacsha384|hmacsha512)$`)
 
 func (o *barbicanOrder) fail(code, reason string) {
 	o.status, o.errorCode, o.errorReason = "ERROR", code, reason

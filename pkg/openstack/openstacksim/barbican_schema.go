@@ -30,9 +30,8 @@ type barbicanField struct {
 	enum     []string
 }
 
-func textField(maximum int) barbicanField {
-	return barbicanField{types: []string{"string"}, max: maximum}
-}
+// shortText is a string of at most 255 characters, as most fields are.
+func shortText() barbicanField { return barbicanField{types: []string{"string"}, max: 255} }
 
 // pyList is Python's repr of a string list: 'a', 'b'.
 func pyList(words []string) string {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,10 +44,10 @@ type secretConsumer struct {
 func secretSchema() barbicanSchema {
 	return barbicanSchema{name: "Secret", fields: map[string]barbicanField{
 		"name":                     {types: []string{"string", "null"}, max: 255},
-		"algorithm":                textField(255),
-		"mode":                     textField(255),
+		"algorithm":                shortText(),
+		"mode":                     shortText(),
 		"bit_length":               {types: []string{"integer"}, low: 1},
-		"expiration":               textField(255),
+		"expiration":               shortText(),
 		"payload":                  {types: []string{"string"}},
 		"secret_type":              {types: []string{"string"}, max: 80, enum: []string{"symmetric", "passphrase", "private", "public", "certificate", "opaque"}},
 		"payload_content_type":     {types: []string{"string", "null"}, max: 255},
@@ -146,39 +147,48 @@ func (b *Barbican) newSecret(data map[string]any, schemaName string, order bool)
 		}
 		s.expires = at
 	}
-	mime, given := data["payload_content_type"]
-	payload, hasPayload := data["payload"].(string)
-	if !hasPayload {
-		if given && !order {
+	_, typed := data["payload_content_type"]
+	if _, hasPayload := data["payload"]; !hasPayload {
+		if typed && !order {
 			return bad("payload must be provided when payload_content_type is specified", "payload")
 		}
 		return s, 0, ""
 	}
-	encoding, encoded := data["payload_content_encoding"]
-	switch kind := normalMIME(jsonText(data, "payload_content_type")); {
-	case mime == nil:
-		return bad("If 'payload' is supplied, 'payload_content_type' must also be supplied.", "payload_content_type")
-	case kind == "":
-		return bad("payload_content_type is not one of ["+pyList(supportedMIME())+"]", "payload_content_type")
-	case kind == mimeText && encoded:
-		return bad("payload_content_encoding is not one of None", "payload_content_encoding")
-	case kind != mimeText && !encoded:
-		return bad("payload_content_encoding is not one of ['base64', 'binary']", "payload_content_encoding")
-	case len(payload) > barbicanMaxSecret:
+	if len(jsonText(data, "payload")) > barbicanMaxSecret {
 		return nil, http.StatusRequestEntityTooLarge, "Provided information too large to process"
-	case payload == "":
-		return bad("If 'payload' specified, must be non empty", "payload")
-	default:
-		s.mime, s.payload = kind, []byte(payload)
 	}
-	if encoding == "base64" {
+	if reason, property := s.takePayload(data); reason != "" {
+		return bad(reason, property)
+	}
+	return s, 0, ""
+}
+
+// takePayload reads a payload that comes with the secret, or says what is wrong with which property.
+func (s *barbicanSecret) takePayload(data map[string]any) (reason, property string) {
+	payload := jsonText(data, "payload")
+	_, encoded := data["payload_content_encoding"]
+	kind := normalMIME(jsonText(data, "payload_content_type"))
+	switch {
+	case data["payload_content_type"] == nil:
+		return "If 'payload' is supplied, 'payload_content_type' must also be supplied.", "payload_content_type"
+	case kind == "":
+		return "payload_content_type is not one of [" + pyList(supportedMIME()) + "]", "payload_content_type"
+	case kind == mimeText && encoded:
+		return "payload_content_encoding is not one of None", "payload_content_encoding"
+	case kind != mimeText && !encoded:
+		return "payload_content_encoding is not one of ['base64', 'binary']", "payload_content_encoding"
+	case payload == "":
+		return "If 'payload' specified, must be non empty", "payload"
+	}
+	s.mime, s.payload = kind, []byte(payload)
+	if encoded { // base64 is the only one
 		decoded, ok := lenientBase64(payload)
 		if !ok {
-			return bad("Invalid payload for payload_content_encoding", "payload")
+			return "Invalid payload for payload_content_encoding", "payload"
 		}
 		s.payload = decoded
 	}
-	return s, 0, ""
+	return "", ""
 }
 
 // lenientBase64 decodes as Python's b64decode does: characters outside the alphabet are ignored.
@@ -369,11 +379,27 @@ func (b *Barbican) listSecrets(w *reply, r *barbicanRequest) {
 func secretFilter(r *barbicanRequest) (func(*barbicanSecret) bool, bool) {
 	q := r.URL.Query()
 	bits, _ := strconv.Atoi(q.Get("bits"))
-	type dated struct {
-		of   func(*barbicanSecret) time.Time
-		test func(time.Time) bool
+	dates, ok := dateFilters(q)
+	if !ok {
+		return nil, false
 	}
-	var dates []dated
+	aclOnly := strings.EqualFold(q.Get("acl_only"), "true")
+	return func(s *barbicanSecret) bool {
+		if aclOnly {
+			if !s.acl.names(r.user) {
+				return false
+			}
+		} else if s.project != r.project {
+			return false
+		}
+		return dates(s) && likeAny(s.name, q.Get("name")) && likeAny(s.algorithm, q.Get("alg")) && likeAny(s.mode, q.Get("mode")) &&
+			(bits <= 0 || s.bits == float64(bits)) && (q.Get("secret_type") == "" || q.Get("secret_type") == s.kind)
+	}, true
+}
+
+// dateFilters are the tests of the query's dates, all in one.
+func dateFilters(q url.Values) (func(*barbicanSecret) bool, bool) {
+	var tests []func(*barbicanSecret) bool
 	for name, of := range map[string]func(*barbicanSecret) time.Time{
 		"created": func(s *barbicanSecret) time.Time { return s.created }, "updated": func(s *barbicanSecret) time.Time { return s.updated },
 		"expiration": func(s *barbicanSecret) time.Time { return s.expires },
@@ -385,24 +411,10 @@ func secretFilter(r *barbicanRequest) (func(*barbicanSecret) bool, bool) {
 		if !ok {
 			return nil, false
 		}
-		dates = append(dates, dated{of, test})
+		tests = append(tests, func(s *barbicanSecret) bool { return !of(s).IsZero() && test(of(s)) })
 	}
-	aclOnly := strings.EqualFold(q.Get("acl_only"), "true")
 	return func(s *barbicanSecret) bool {
-		if aclOnly {
-			if !s.acl.names(r.user) {
-				return false
-			}
-		} else if s.project != r.project {
-			return false
-		}
-		for _, d := range dates {
-			if at := d.of(s); at.IsZero() || !d.test(at) {
-				return false
-			}
-		}
-		return likeAny(s.name, q.Get("name")) && likeAny(s.algorithm, q.Get("alg")) && likeAny(s.mode, q.Get("mode")) &&
-			(bits <= 0 || s.bits == float64(bits)) && (q.Get("secret_type") == "" || q.Get("secret_type") == s.kind)
+		return !slices.ContainsFunc(tests, func(test func(*barbicanSecret) bool) bool { return !test(s) })
 	}, true
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"mooring/pkg/barbican"
 	"mooring/pkg/openstack"
+
 	"mooring/tests/contract/target"
 )
 

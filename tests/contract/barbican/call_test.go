@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"github.com/gophercloud/gophercloud/v2"
-
 	"mooring/pkg/openstack"
+
 	"mooring/tests/contract/target"
 )
 
@@ -134,7 +134,7 @@ func (a *api) cleanUp(t *testing.T, ref string) {
 	t.Helper()
 	t.Cleanup(func() {
 		_, below, _ := strings.Cut(ref, "/v1/")
-		req, err := http.NewRequest(http.MethodDelete, a.client.Endpoint+below, http.NoBody) //nolint:noctx // the test's context has ended
+		req, err := http.NewRequest(http.MethodDelete, a.client.Endpoint+below, http.NoBody)
 		if err != nil {
 			t.Error(err)
 			return

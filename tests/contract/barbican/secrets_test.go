@@ -13,6 +13,7 @@ import (
 
 	"mooring/pkg/barbican"
 	"mooring/pkg/openstack"
+
 	"mooring/tests/contract/target"
 )
 

@@ -21,8 +21,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	kmsapi "k8s.io/kms/apis/v2"
-
 	"mooring/pkg/openstack"
+
 	"mooring/tests/contract/target"
 	"mooring/tests/peer/apiserver"
 	"mooring/tests/peer/process"
@@ -77,7 +77,7 @@ func (v *vault) key(t *testing.T) (id string, spellings []string) {
 	if err != nil {
 		t.Fatal(openstack.Wrap(err))
 	}
-	return id, []string{string(key), hex.EncodeToString(key), base64.StdEncoding.EncodeToString(key), fmt.Sprint(key)}
+	return id, []string{string(key), hex.EncodeToString(key), base64.StdEncoding.EncodeToString(key), fmt.Sprintf("%d", key)}
 }
 
 // store is the crypto plugin that keeps the tenant's new secrets.
