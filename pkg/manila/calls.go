@@ -12,6 +12,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/messages"
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shareaccessrules"
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
+	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/snapshots"
 
 	"mooring/pkg/openstack"
 )
@@ -198,6 +199,23 @@ func (a *api) delete(ctx context.Context, id string) (refused bool, err error) {
 		return true, nil
 	}
 	return false, fmt.Errorf("deleting share %s: %w", id, err)
+}
+
+// dependents says what keeps a share from being deleted. Manila tells with a refusal, but up to Zed it shows the template of that
+// message and not the message.
+func (a *api) dependents(ctx context.Context, id string) error {
+	pages, err := snapshots.ListDetail(a.client, snapshots.ListOpts{ShareID: id}).AllPages(ctx)
+	if err != nil {
+		return fmt.Errorf("looking for snapshots of share %s: %w", id, openstack.Wrap(err))
+	}
+	found, err := snapshots.ExtractSnapshots(pages)
+	if err != nil {
+		return fmt.Errorf("looking for snapshots of share %s: %w", id, openstack.Wrap(err))
+	}
+	if len(found) > 0 {
+		return fmt.Errorf("deleting share %s: %w: it has %d snapshots, the first is %s", id, ErrInUse, len(found), found[0].ID)
+	}
+	return nil
 }
 
 // message is Manila's newest user message about a share; empty when there is none.

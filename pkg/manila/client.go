@@ -266,9 +266,12 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 			if o.Share, err = a.get(ctx, id); err != nil {
 				return err
 			}
-			if refusals++; o.Share == nil || refusals > 1 || Classify(o.Share.Status) == PhaseDegraded {
-				o.Refused = true // else its status has changed between the two calls: once more
-			}
+			if refusals++; refusals > 1 || o.Share != nil && Classify(o.Share.Status) == PhaseDegraded {
+				if err := a.dependents(ctx, id); err != nil {
+					return err
+				}
+				o.Refused = true
+			} // else its status has changed between the two calls: once more
 		case ActionLook:
 			if err := poll.Sleep(ctx, c.options.Poll.Wait(n)); err != nil {
 				return fmt.Errorf("waiting for share %s to be deleted: %w", id, err)

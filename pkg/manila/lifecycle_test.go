@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/snapshots"
 	"go.uber.org/goleak"
 
 	"mooring/pkg/manila"
@@ -24,7 +25,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // cloud is a simulated cloud with a session of its demo user and a fast poll.
 type cloud struct {
 	*openstacksim.Cloud
-	client *manila.Client
+	session *openstack.Session
+	client  *manila.Client
 }
 
 func start(t *testing.T, cfg openstacksim.ManilaConfig) *cloud {
@@ -49,7 +51,8 @@ func start(t *testing.T, cfg openstacksim.ManilaConfig) *cloud {
 	}
 	pool := openstack.NewPool(openstack.Options{})
 	t.Cleanup(pool.Close)
-	return &cloud{sim, manila.New(pool.Session(credential), manila.Options{Poll: poll.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Factor: 1.1}})}
+	session := pool.Session(credential)
+	return &cloud{sim, session, manila.New(session, manila.Options{Poll: poll.Backoff{First: 10 * time.Millisecond, Max: 50 * time.Millisecond, Factor: 1.1}})}
 }
 
 func nfsSpec() *manila.Spec {
@@ -357,6 +360,33 @@ func TestDeleteFails(t *testing.T) {
 	c.Manila.SetShareStatus(v.Share.ID, "available")
 	if err := c.client.Delete(t.Context(), v.Share.ID); err != nil {
 		t.Errorf("an operator has mended it: %v", err)
+	}
+}
+
+func TestDeleteWithSnapshots(t *testing.T) {
+	t.Parallel()
+	c := start(t, openstacksim.ManilaConfig{})
+	v, err := c.client.Provision(t.Context(), nfsSpec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := c.session.Client(t.Context(), openstack.SharedFileSystem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api.Microversion = "2.73"
+	snapshot, err := snapshots.Create(t.Context(), api, snapshots.CreateOpts{ShareID: v.Share.ID}).Extract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.client.Delete(t.Context(), v.Share.ID); !errors.Is(err, manila.ErrInUse) || !strings.Contains(err.Error(), snapshot.ID) {
+		t.Errorf("a share with a snapshot: %v", err)
+	}
+	if err := snapshots.Delete(t.Context(), api, snapshot.ID).ExtractErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.client.Delete(t.Context(), v.Share.ID); err != nil {
+		t.Errorf("without it: %v", err)
 	}
 }
 

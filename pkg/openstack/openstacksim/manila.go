@@ -310,6 +310,9 @@ type manilaFault struct {
 func (f *manilaFault) Error() string { return fmt.Sprintf("%d: %s", f.status, f.message) }
 
 func manilaErrorf(status int, format string, args ...any) error {
+	if len(args) == 0 {
+		return &manilaFault{status: status, message: format}
+	}
 	return &manilaFault{status: status, message: fmt.Sprintf(format, args...)}
 }
 
@@ -318,6 +321,9 @@ const (
 	manilaNotFoundText  = "The resource could not be found."
 	manilaForbiddenText = "Access was denied to this resource."
 )
+
+// manilaInvalidShareText is what a refused delete says: Manila shows the message's template, not the message.
+const manilaInvalidShareText = "Invalid share: %(reason)s."
 
 // manilaFaultName follows Fault._fault_names of manila/api/openstack/wsgi.py.
 func manilaFaultName(status int) string {
@@ -406,7 +412,8 @@ func (m *Manila) locked(h manilaHandler, call *manilaCall) (manilaAnswer, error)
 	return answer, err
 }
 
-// negotiate follows set_api_version_request of manila/api/openstack/wsgi.py.
+// negotiate follows set_api_version_request of manila/api/openstack/wsgi.py. Where Manila raises a webob error with an exception's
+// message, that is the message's template, here as there.
 func (m *Manila) negotiate(r *request) (manilaVersion, error) {
 	text := r.Header.Get(manilaVersionHeader)
 	if text == "" {
@@ -414,10 +421,10 @@ func (m *Manila) negotiate(r *request) (manilaVersion, error) {
 	}
 	v, ok := parseManilaVersion(text)
 	if !ok {
-		return v, manilaErrorf(http.StatusBadRequest, "API Version String %s is of invalid format. Must be of format MajorNum.MinorNum.", text)
+		return v, &manilaFault{http.StatusBadRequest, "API Version String %(version)s is of invalid format. Must be of format MajorNum.MinorNum."}
 	}
 	if v.major != 2 || v.minor > m.max.minor {
-		return v, manilaErrorf(http.StatusNotAcceptable, "Version %s is not supported by the API. Minimum is 2.0 and maximum is %s.", v, m.max)
+		return v, &manilaFault{http.StatusNotAcceptable, "Version %(req_ver)s is not supported by the API. Minimum is %(min_ver)s and maximum is %(max_ver)s."}
 	}
 	return v, nil
 }

@@ -71,7 +71,7 @@ func (m *Manila) ruleView(c *manilaCall, r *manilaRule, withShare bool) map[stri
 
 // allowAccess follows ShareMixin._allow_access and API.allow_access.
 func (m *Manila) allowAccess(c *manilaCall, args map[string]any) (manilaAnswer, error) {
-	s, err := m.share(c, "")
+	s, err := m.share(c, "ShareNotFound: Share "+c.PathValue("id")+" could not be found.")
 	if err != nil {
 		return manilaAnswer{}, err
 	}
@@ -216,6 +216,8 @@ func (m *Manila) beginGrant(s *manilaShare, r *manilaRule) {
 				fail("021")
 			case r.kind != "cephx":
 				r.state = ruleActive
+			case r.to == "manila": // the user that the back end itself is
+				fail("020")
 			case !ok:
 				m.cephKeys[r.to] = manilaCephUser{project: s.project, key: manilaCephKey()}
 				r.state, r.key = ruleActive, m.cephKeys[r.to].key
@@ -292,11 +294,8 @@ func (m *Manila) listRules(c *manilaCall) (manilaAnswer, error) {
 		return manilaAnswer{}, err
 	}
 	s, ok := m.shares[q.Get("share_id")]
-	if !ok {
+	if !ok || s.project != c.project && !c.admin() {
 		return manilaAnswer{}, manilaErrorf(http.StatusBadRequest, "Share %s not found.", q.Get("share_id"))
-	}
-	if s.project != c.project && !c.admin() {
-		return manilaAnswer{}, manilaErrorf(http.StatusForbidden, "Policy doesn't allow share:get to be performed.")
 	}
 	return manilaAnswer{http.StatusOK, map[string]any{"access_list": m.rulesOf(c, s, metadata)}}, nil
 }

@@ -159,12 +159,19 @@ func (m *Manila) usage(project, typ string) manilaUsage {
 // chargeShare checks the quotas of the project and of the share type, gigabytes first (API._check_if_share_quotas_exceeded). Manila
 // answers a create with 413 and an extend with 403.
 func (m *Manila) chargeShare(project, typ string, shares, gigabytes, status int) error {
+	class := func(name string) string { // an error that nobody catches is shown with its class
+		if status == http.StatusForbidden {
+			return ""
+		}
+		return name + ": "
+	}
 	for _, scope := range m.quotaScopes(project, typ) {
 		if over(scope.quota.Gigabytes, scope.used.gigabytes+gigabytes, gigabytes) {
-			return manilaErrorf(status, "Requested share exceeds allowed project/user or share type gigabytes quota.")
+			return manilaErrorf(status, "%sRequested share exceeds allowed project/user or share type gigabytes quota.", class("ShareSizeExceedsAvailableQuota"))
 		}
 		if over(scope.quota.Shares, scope.used.shares+shares, shares) {
-			return manilaErrorf(status, "Maximum number of shares allowed (%d) either per project/user or share type quota is exceeded.", scope.quota.Shares)
+			return manilaErrorf(status, "%sMaximum number of shares allowed (%d) either per project/user or share type quota is exceeded.", class("ShareLimitExceeded"),
+				scope.quota.Shares)
 		}
 	}
 	return nil
@@ -173,11 +180,11 @@ func (m *Manila) chargeShare(project, typ string, shares, gigabytes, status int)
 func (m *Manila) chargeSnapshot(project, typ string, gigabytes int) error {
 	for _, scope := range m.quotaScopes(project, typ) {
 		if over(scope.quota.SnapshotGigabytes, scope.used.snapshotGigabytes+gigabytes, gigabytes) {
-			return manilaErrorf(http.StatusRequestEntityTooLarge, "Requested snapshot exceeds allowed project/user or share type gigabytes quota.")
+			return manilaErrorf(http.StatusRequestEntityTooLarge, "SnapshotSizeExceedsAvailableQuota: Requested snapshot exceeds allowed project/user or share type gigabytes quota.")
 		}
 		if over(scope.quota.Snapshots, scope.used.snapshots+1, 1) {
 			return manilaErrorf(http.StatusRequestEntityTooLarge,
-				"Maximum number of snapshots allowed (%d) either per project/user or share type quota is exceeded.", scope.quota.Snapshots)
+				"SnapshotLimitExceeded: Maximum number of snapshots allowed (%d) either per project/user or share type quota is exceeded.", scope.quota.Snapshots)
 		}
 	}
 	return nil
@@ -512,7 +519,7 @@ func (m *Manila) createNetwork(c *manilaCall) (manilaAnswer, error) {
 		return manilaAnswer{}, manilaErrorf(http.StatusUnprocessableEntity, "Unable to process the contained instructions")
 	}
 	if limit := m.quota(c.project).ShareNetworks; over(limit, m.usage(c.project, "").networks+1, 1) {
-		return manilaAnswer{}, manilaErrorf(http.StatusRequestEntityTooLarge, "Maximum number of share-networks allowed (%d) exceeded.", limit)
+		return manilaAnswer{}, manilaErrorf(http.StatusRequestEntityTooLarge, "ShareNetworksLimitExceeded: Maximum number of share-networks allowed (%d) exceeded.", limit)
 	}
 	n := &manilaNetwork{
 		id: newUUID(), name: manilaText(body, "name"), project: c.project, neutronNet: manilaText(body, "neutron_net_id"),

@@ -67,17 +67,14 @@ func (m *Manila) shareRoutes() []route {
 	}
 }
 
-// share finds a share of the path that the caller may see. Manila tells a stranger that there is a share, but not more: 403.
+// share finds a share of the path that the caller may see. A stranger is told that there is none.
 func (m *Manila) share(c *manilaCall, text string) (*manilaShare, error) {
 	s, ok := m.shares[c.PathValue("id")]
-	switch {
-	case !ok:
+	if !ok || s.project != c.project && !c.admin() && !s.public {
 		if text == "" {
 			text = fmt.Sprintf("Share %s could not be found.", c.PathValue("id"))
 		}
 		return nil, manilaErrorf(http.StatusNotFound, "%s", text)
-	case s.project != c.project && !c.admin() && !s.public:
-		return nil, manilaErrorf(http.StatusForbidden, "Policy doesn't allow share:get to be performed.")
 	}
 	return s, nil
 }
@@ -202,7 +199,7 @@ func (m *Manila) checkSource(c *manilaCall, s *manilaShare) error {
 	if s.snapshot != "" {
 		snap, ok := m.snapshots[s.snapshot]
 		if !ok || (snap.project != c.project && !c.admin()) {
-			return manilaErrorf(http.StatusNotFound, "Snapshot %s could not be found.", s.snapshot)
+			return manilaErrorf(http.StatusNotFound, "ShareSnapshotNotFound: Snapshot %s could not be found.", s.snapshot)
 		}
 		parent := m.shares[snap.share]
 		if s.network != "" && s.network != parent.network {
@@ -280,7 +277,7 @@ func (m *Manila) checkNewShare(s *manilaShare, size any) error {
 			"Available protocols: ['NFS', 'CIFS', 'CEPHFS'].", s.proto)
 	}
 	if limit := m.quota(s.project).PerShareGigabytes; limit >= 0 && n > limit {
-		return manilaErrorf(http.StatusRequestEntityTooLarge, "Requested share size %d is larger than maximum allowed limit %d.", n, limit)
+		return manilaErrorf(http.StatusRequestEntityTooLarge, "ShareSizeExceedsLimit: Requested share size %d is larger than maximum allowed limit %d.", n, limit)
 	}
 	return nil
 }
@@ -358,7 +355,7 @@ func (m *Manila) deleteShare(c *manilaCall) (manilaAnswer, error) {
 		return manilaAnswer{}, err
 	}
 	if !slices.Contains([]string{manilaAvailable, manilaError, "inactive"}, s.status) {
-		return manilaAnswer{}, manilaErrorf(http.StatusForbidden, "Invalid share: Share status must be one of ('available', 'error', 'inactive').")
+		return manilaAnswer{}, &manilaFault{http.StatusForbidden, manilaInvalidShareText}
 	}
 	if err := m.checkDependents(s); err != nil {
 		return manilaAnswer{}, err
@@ -375,7 +372,7 @@ func (m *Manila) checkDependents(s *manilaShare) error {
 		}
 	}
 	if n > 0 {
-		return manilaErrorf(http.StatusForbidden, "Invalid share: Share still has %d dependent snapshots.", n)
+		return &manilaFault{http.StatusForbidden, manilaInvalidShareText}
 	}
 	return nil
 }
@@ -582,7 +579,7 @@ func (m *Manila) shareMatches(c *manilaCall, s *manilaShare, q url.Values) bool 
 		keys  []string
 		value string
 	}{
-		{[]string{"name", "display_name"}, s.name},
+		{[]string{"name", "display_name"}, s.name}, // as the database compares: without regard to case
 		{[]string{"status"}, s.status},
 		{[]string{"share_type_id", "volume_type_id"}, s.typ.id},
 		{[]string{"snapshot_id"}, s.snapshot},
@@ -591,7 +588,7 @@ func (m *Manila) shareMatches(c *manilaCall, s *manilaShare, q url.Values) bool 
 	}
 	for _, f := range exact {
 		for _, key := range f.keys {
-			if q.Has(key) && (key != "project_id" || c.admin()) && q.Get(key) != f.value {
+			if q.Has(key) && (key != "project_id" || c.admin()) && !strings.EqualFold(q.Get(key), f.value) {
 				return false
 			}
 		}

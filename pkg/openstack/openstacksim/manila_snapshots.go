@@ -72,10 +72,8 @@ func (m *Manila) createSnapshot(c *manilaCall) (manilaAnswer, error) {
 	}
 	share, ok := m.shares[manilaText(body, "share_id")]
 	switch {
-	case !ok:
-		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, "Share %s could not be found.", manilaText(body, "share_id"))
-	case share.project != c.project && !c.admin():
-		return manilaAnswer{}, manilaErrorf(http.StatusForbidden, "Policy doesn't allow share:get to be performed.")
+	case !ok || share.project != c.project && !c.admin():
+		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, "NotFound: Resource could not be found.")
 	case !share.typ.can("snapshot_support"):
 		return manilaAnswer{}, manilaErrorf(http.StatusUnprocessableEntity, "Snapshots cannot be created for share '%s' since it does not have that capability.", share.id)
 	case share.status != manilaAvailable && !manilaTrue(manilaText(body, "force")) && body["force"] != true:
