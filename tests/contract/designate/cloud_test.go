@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 
@@ -189,8 +190,16 @@ func (c *cloud) namedZone(t *testing.T, name string) *zone {
 	}
 	z := &zone{c, a.text("id"), name}
 	t.Cleanup(func() {
-		if a := c.callWith(t, context.WithoutCancel(t.Context()), "DELETE", z.path(), nil); a.status != 202 && a.status != 404 {
+		ctx := context.WithoutCancel(t.Context())
+		if a := c.callWith(t, ctx, "DELETE", z.path(), nil); a.status != 202 && a.status != 404 {
 			t.Errorf("deleting zone %s: %s", name, a)
+		}
+		// Its parent can't be deleted before it is really gone.
+		for end := time.Now().Add(target.Patience); c.callWith(t, ctx, "GET", z.path(), nil).status != 404; time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Errorf("zone %s is still there", name)
+				return
+			}
 		}
 	})
 	z.settle(t)

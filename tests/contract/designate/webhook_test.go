@@ -75,11 +75,11 @@ func TestWebhookWithFaults(t *testing.T) {
 	}
 	dns := openstacksim.ServiceDesignate
 	for name, faults := range map[string][]openstacksim.Fault{
-		"Keystone away":            {{Service: openstacksim.ServiceKeystone, Drop: true, Count: 30}},
-		"Keystone refuses":         {{Service: openstacksim.ServiceKeystone, Status: 401, Count: 3}},
-		"Designate away":           {{Service: dns, Drop: true, Count: 20}},
-		"503":                      {{Service: dns, Status: 503, Count: 20}},
-		"429":                      {{Service: dns, Status: 429, Header: map[string]string{"Retry-After": "0"}, Count: 20}},
+		"Keystone away":            {{Service: openstacksim.ServiceKeystone, Drop: true, Count: 10}},
+		"Keystone refuses":         {{Service: openstacksim.ServiceKeystone, Status: 401, Count: 1}},
+		"Designate away":           {{Service: dns, Drop: true, Count: 8}},
+		"503":                      {{Service: dns, Status: 503, Count: 8}},
+		"429":                      {{Service: dns, Status: 429, Header: map[string]string{"Retry-After": "0"}, Count: 8}},
 		"403":                      {{Service: dns, Status: 403, Count: 3}},
 		"500 of writes":            {{Service: dns, Method: "POST", Status: 500, Count: 3}},
 		"writes without an answer": {{Service: dns, Method: "POST", DropAfter: true, Count: 5}},
@@ -114,6 +114,7 @@ func TestWebhookWithFaults(t *testing.T) {
 				if soft++; time.Now().After(end) {
 					t.Fatalf("no end of soft errors: %v", err)
 				}
+				time.Sleep(200 * time.Millisecond)
 			}
 			changes, err := client.Sync(t.Context(), desired...)
 			if err != nil || changes.HasChanges() {
