@@ -152,3 +152,25 @@ func (b *buffer) String() string {
 	defer b.mu.Unlock()
 	return b.b.String()
 }
+
+// Programs returns the directory of the built programs: MOORING_BIN if it is set (make does), or else a temporary one into
+// which they are built now, for `go test` by hand.
+func Programs(t interface {
+	Helper()
+	Fatal(args ...any)
+	TempDir() string
+	Context() context.Context
+},
+) string {
+	t.Helper()
+	if dir := os.Getenv("MOORING_BIN"); dir != "" {
+		return dir
+	}
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir, "mooring/cmd/mooring", "mooring/cmd/openstack-sim")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatal(fmt.Errorf("go build: %w: %s", err, out))
+	}
+	return dir
+}
