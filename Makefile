@@ -1,12 +1,19 @@
 # mooring: what people and CI run. "make help" lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X mooring/pkg/cli.version=$(VERSION)'
 BIN := bin
 TOOLS := $(CURDIR)/$(BIN)/tools
+LAB_DIR ?= /var/lib/mooring-lab
+FUZZTIME ?= 20s
+# the modules of this repository that have Go code, and the packages that have goldens
 MODULES := . tests
+GOLDENS = $(shell cd $(1) && grep -rl --include='*_test.go' 'flag.Bool("update"' $(2) | xargs -n1 dirname | sort -u | sed 's|^|./|')
+# what a test of the tests module needs
+TESTENV := MOORING_BIN=$(CURDIR)/$(BIN)
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-24s %s\n", $$1, $$2}'
@@ -21,7 +28,21 @@ demo: build ## a first run of all three plugins against a simulated cloud: no ro
 
 test: build ## unit tests with the race detector, csi-sanity and the contract tests over the simulator
 	CGO_ENABLED=1 go test -race -shuffle=on ./...
-	cd tests && MOORING_BIN=$(CURDIR)/$(BIN) CGO_ENABLED=1 go test -race -shuffle=on ./contract/... ./sanity/... ./demo/... ./house/...
+	cd tests && $(TESTENV) CGO_ENABLED=1 go test -race -shuffle=on ./contract/... ./sanity/... ./demo/... ./house/...
+	cd tests && $(TESTENV) go test ./process/...
+
+e2e-openstack: build ## the contract and end-to-end tests on a real OpenStack (root, Debian 12; started and stopped here)
+	cd tests && go test -count=1 -run '^$$' ./contract/... ./e2e/openstack/...   # compiled out here: the lab has no network
+	tests/lab/lab openstack up
+	cd tests && lab/lab exec env $(TESTENV) GOFLAGS=-buildvcs=false GOPROXY=off MOORING_CONTRACT_CLOUDS=$(LAB_DIR)/openstack/clouds.yaml \
+	  go test -count=1 -timeout 20m -p 1 ./contract/... ./e2e/openstack/...; status=$$?; lab/lab openstack down; exit $$status
+
+verify: $(TOOLS)/golangci-lint ## modules are tidy, code is formatted, what is generated is up to date, scripts pass shellcheck
+	@set -e; for m in $(MODULES) tools; do echo "go mod tidy -diff: $$m"; (cd $$m && go mod tidy -diff); done
+	@set -e; for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint fmt --diff --config $(CURDIR)/.golangci.yml ./...); done
+	go test $(call GOLDENS,.,pkg) -run Golden
+	@if command -v shellcheck >/dev/null; then $(MAKE) --no-print-directory lab-lint; else echo "shellcheck is not installed: the lab's scripts are SKIPPED"; fi
+	$(MAKE) --no-print-directory chart
 
 lint: $(TOOLS)/golangci-lint ## golangci-lint over all modules
 	@set -e; for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(TOOLS)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
@@ -29,9 +50,21 @@ lint: $(TOOLS)/golangci-lint ## golangci-lint over all modules
 fmt: $(TOOLS)/golangci-lint ## format the code
 	@set -e; for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint fmt --config $(CURDIR)/.golangci.yml ./...); done
 
-generate: ## write again what is generated from code: references, goldens
-	go test ./pkg/... -run Golden -update
-	cd tests && go test ./house/... -run Golden -update
+generate: ## write again what is generated from code: references, goldens, manifests
+	go test $(call GOLDENS,.,pkg) -run Golden -update
+	cd tests && go test ./house -run Golden -update
+	$(MAKE) --no-print-directory manifests
+
+fuzz: ## run every fuzz target for FUZZTIME
+	@set -e; for p in $$(grep -rl --include='*_test.go' '^func Fuzz' pkg | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $$p | awk '{print $$2}' | sort -u); do \
+	    echo "fuzz ./$$p $$f"; go test ./$$p -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME); done; done
+
+bench: ## run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./pkg/...
+
+vuln: $(TOOLS)/govulncheck ## govulncheck over what is shipped; needs the vulnerability database
+	$(TOOLS)/govulncheck ./cmd/mooring
 
 $(TOOLS)/%: tools/go.mod
 	@mkdir -p $(TOOLS)
@@ -40,5 +73,6 @@ $(TOOLS)/%: tools/go.mod
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build demo test lint fmt generate clean
+.PHONY: help build demo test e2e-openstack verify lint fmt generate fuzz bench vuln clean
 include tests/lab/lab.mk
+include charts/chart.mk
