@@ -1,0 +1,12 @@
+# Targets of the chart and of what is rendered from it; to be included by the Makefile at the top.
+CHART_ENV := MOORING_HELM=$(TOOLS)/helm MOORING_BIN=$(CURDIR)/$(BIN)
+CHART_VALUES := $(wildcard manifests/values/*.yaml)
+
+.PHONY: chart manifests
+
+chart: build $(TOOLS)/helm ## lint the chart; test what it renders, manifests/ and the Dockerfile
+	@set -e; for v in $(CHART_VALUES); do $(TOOLS)/helm lint --strict --quiet charts/mooring --values $$v; done
+	cd tests && $(CHART_ENV) go test -shuffle=on ./chart/...
+
+manifests: build $(TOOLS)/helm ## render manifests/ from the chart again
+	cd tests && $(CHART_ENV) go test ./chart -run TestGolden -update

@@ -1,0 +1,124 @@
+{{- /* Short enough for a DaemonSet's name, with the component after it. */ -}}
+{{- define "mooring.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 34 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 34 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The helpers below take a dict: root is the chart's context, component a mode's short name such as "manila-node". */ -}}
+
+{{- define "mooring.name" -}}
+{{ include "mooring.fullname" .root }}-{{ .component }}
+{{- end -}}
+
+{{- define "mooring.selector" -}}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "mooring.labels" -}}
+{{ include "mooring.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+{{- end -}}
+
+{{- define "mooring.metadata" -}}
+name: {{ include "mooring.name" . }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- include "mooring.labels" . | nindent 2 }}
+{{- end -}}
+
+{{- /* Of a cluster-wide object. */ -}}
+{{- define "mooring.clusterMetadata" -}}
+name: {{ include "mooring.name" . }}
+labels:
+  {{- include "mooring.labels" . | nindent 2 }}
+{{- end -}}
+
+{{- /* The image of a mode; fuse: the one with ceph-fuse. */ -}}
+{{- define "mooring.image" -}}
+image: {{ printf "%s:%s%s" .root.Values.image.repository (.root.Values.image.tag | default .root.Chart.AppVersion) (.fuse | ternary "-fuse" "") | quote }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+{{- end -}}
+
+{{- /* What all pods have: no token, no variables that name Services, the registry's Secrets. */ -}}
+{{- define "mooring.pod" -}}
+serviceAccountName: {{ include "mooring.name" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . | quote }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "mooring.unprivilegedPod" -}}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile:
+    type: RuntimeDefault
+{{- end -}}
+
+{{- define "mooring.unprivileged" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end -}}
+
+{{- /* Of a mode with the cloud's Secret. */ -}}
+{{- define "mooring.cloudArgs" -}}
+- --clouds-file=/etc/openstack/clouds.yaml
+- --os-cloud={{ .root.Values.cloud.name }}
+{{- end -}}
+
+{{- define "mooring.cloudMount" -}}
+- name: cloud
+  mountPath: /etc/openstack
+  readOnly: true
+{{- end -}}
+
+{{- define "mooring.cloudVolume" -}}
+- name: cloud
+  secret:
+    secretName: {{ .root.Values.cloud.existingSecret | quote }}
+    defaultMode: 0440
+{{- end -}}
+
+{{- /* admin is host:port of the admin endpoint. */ -}}
+{{- define "mooring.commonArgs" -}}
+- --admin-listen={{ .admin }}
+- --log-level={{ .root.Values.log.level }}
+- --log-format={{ .root.Values.log.format }}
+{{- end -}}
+
+{{- /* port is a number or a name; host is where kubelet looks when it is not the pod's address. */ -}}
+{{- define "mooring.probes" -}}
+livenessProbe:
+  httpGet:
+    path: /livez
+    port: {{ .port }}
+    {{- with .host }}
+    host: {{ . }}
+    {{- end }}
+  periodSeconds: 20
+  timeoutSeconds: 5
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: {{ .port }}
+    {{- with .host }}
+    host: {{ . }}
+    {{- end }}
+  periodSeconds: 10
+  timeoutSeconds: 5
+{{- end -}}

@@ -1,0 +1,126 @@
+package chart_test
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+func load(t *testing.T, path ...string) map[string]any {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out map[string]any
+	if err := yaml.UnmarshalStrict(data, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// leaves are the paths of a chart's values. A map whose keys are the user's is one value.
+func leaves(prefix string, values map[string]any) (paths []string) {
+	for key, v := range values {
+		path := strings.TrimPrefix(prefix+"."+key, ".")
+		inner, isMap := v.(map[string]any)
+		if isMap && !slices.Contains([]string{"resources", "nodeSelector", "clients", "parameters"}, key) {
+			paths = append(paths, leaves(path, inner)...)
+		} else {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// Every value is read by a template: a change of it changes what is rendered.
+func TestEveryValueDoesSomething(t *testing.T) {
+	t.Parallel()
+	changes := load(t, "testdata", "changes.yaml")
+	all := leaves("", load(t, chart, "values.yaml"))
+	for _, path := range all {
+		if _, ok := changes[path]; !ok {
+			t.Errorf("testdata/changes.yaml has no other value for %s", path)
+		}
+	}
+	before := everything(t)
+	for _, path := range slices.Sorted(maps.Keys(changes)) {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			if !slices.Contains(all, path) {
+				t.Fatal("values.yaml has no such value")
+			}
+			value, err := json.Marshal(changes[path])
+			if err != nil {
+				t.Fatal(err)
+			}
+			after := everything(t, "--set-json", path+"="+string(value))
+			if after == before {
+				t.Errorf("%s changes nothing", value)
+			}
+			if !strings.HasSuffix(path, ".enabled") {
+				objects(t, after)
+			}
+		})
+	}
+}
+
+// The schema refuses what is misspelt, of the wrong type, or missing beside a switch.
+func TestWrongValuesAreRefused(t *testing.T) {
+	t.Parallel()
+	all := leaves("", load(t, chart, "values.yaml"))
+	var parents []string
+	for _, path := range all {
+		parent, _, _ := strings.Cut(path, ".")
+		for _, rest := range strings.Split(strings.TrimPrefix(path, parent), ".")[1:] {
+			if !slices.Contains(parents, parent) {
+				parents = append(parents, parent)
+			}
+			parent += "." + rest
+		}
+	}
+	type refusal struct{ set, says string }
+	refusals := []refusal{
+		{`typo=1`, "typo"},
+		{`manila.node.tolerations=[{"effekt":"NoSchedule"}]`, "effekt"},
+		{`dns.resources={"limit":{}}`, "limit"},
+		{`cloud.existingSecret=""`, "/cloud/existingSecret"},
+		{`cloud.existingSecret="Not_A_Name"`, "/cloud/existingSecret"},
+		{`image.pullPolicy="Sometimes"`, "/image/pullPolicy"},
+		{`log.level="loud"`, "/log/level"},
+		{`manila.enabled="yes"`, "/manila/enabled"},
+		{`manila.shareProtocol="SMB"`, "/manila/shareProtocol"},
+		{`manila.kubeletDirectory="var/lib/kubelet"`, "/manila/kubeletDirectory"},
+		{`manila.controller.replicas=0`, "/manila/controller/replicas"},
+		{`manila.node.adminPort=70000`, "/manila/node/adminPort"},
+		{`manila.storageClasses.nfs.clients=[]`, "/manila/storageClasses/nfs/clients"},
+		{`manila.storageClasses.nfs.clients=["node-1"]`, "/manila/storageClasses/nfs/clients"},
+		{`manila.storageClasses.cephfs.nodeStageSecret=""`, "/manila/storageClasses/cephfs/nodeStageSecret"},
+		{`kms.clusterID=""`, "/kms/clusterID"},
+		{`kms.keyIDs=[]`, "/kms/keyIDs"},
+		{`kms.keyIDs=["my-key"]`, "/kms/keyIDs"},
+		{`dns.clients={"app.kubernetes.io/name":null}`, "/dns/clients"},
+		{`dns.domainFilters=["a.example,b.example"]`, "/dns/domainFilters"},
+	}
+	for _, parent := range parents {
+		refusals = append(refusals, refusal{parent + `.typo="x"`, "typo"})
+	}
+	if len(refusals) < 30 {
+		t.Errorf("only %d refusals", len(refusals))
+	}
+	for _, r := range refusals {
+		t.Run(r.set, func(t *testing.T) {
+			t.Parallel()
+			_, err := template(t, "--values", filepath.Join("testdata", "everything.yaml"), "--set-json", r.set)
+			if err == nil || !strings.Contains(err.Error(), r.says) {
+				t.Errorf("helm says: %v", err)
+			}
+		})
+	}
+}
