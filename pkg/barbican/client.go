@@ -2,6 +2,7 @@ package barbican
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -24,12 +25,12 @@ func NewClient(s *openstack.Session) *Client { return &Client{session: s} }
 func (c *Client) Payload(ctx context.Context, secret string, limit int) ([]byte, error) {
 	client, err := c.session.Client(ctx, openstack.KeyManager)
 	if err != nil {
-		return nil, fmt.Errorf("payload of secret %s: %w", secret, err)
+		return nil, explain(secret, err)
 	}
 	// Barbican answers in exactly the type that is asked for, and with 406 for any other.
 	result := secrets.GetPayload(ctx, client, secret, secrets.GetPayloadOpts{PayloadContentType: "application/octet-stream"})
 	if result.Err != nil {
-		return nil, fmt.Errorf("payload of secret %s: %w", secret, openstack.Wrap(result.Err))
+		return nil, explain(secret, openstack.Wrap(result.Err))
 	}
 	defer result.Body.Close() //nolint:errcheck // it was read, or its error is told
 	payload := make([]byte, 0, limit+1)
@@ -41,8 +42,20 @@ func (c *Client) Payload(ctx context.Context, secret string, limit int) ([]byte,
 		}
 		if err != nil {
 			clear(payload)
-			return nil, fmt.Errorf("payload of secret %s: %w", secret, openstack.Wrap(err))
+			return nil, explain(secret, openstack.Wrap(err))
 		}
 	}
 	return payload, nil
+}
+
+// explain says what an operator can do about an error.
+func explain(secret string, err error) error {
+	var hint string
+	switch {
+	case errors.Is(err, openstack.ErrNotFound):
+		hint = "there is no such secret, it has expired, or it has no payload yet: "
+	case errors.Is(err, openstack.ErrForbidden):
+		hint = "this user may not read it: it is another project's, or its ACL does not name the user: "
+	}
+	return fmt.Errorf("secret %s: %s%w", secret, hint, err)
 }

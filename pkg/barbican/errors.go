@@ -13,7 +13,7 @@ var (
 	// ErrUnknownKey says that a key id has the right form, but is none of the keyring's.
 	ErrUnknownKey = errors.New("the key id is not in the keyring")
 	// ErrUnusableKey says that a secret can't serve as a key: it has not 32 bytes, or fails its test. It will not mend itself.
-	ErrUnusableKey = errors.New("the secret can't be used as a key")
+	ErrUnusableKey = errors.New("it can't be used as a key")
 	// ErrCiphertext says that a ciphertext is none, was altered, or was made with another key, key id or cluster id.
 	ErrCiphertext = errors.New("the ciphertext can't be opened")
 	// ErrPlaintext says that what is to be wrapped is not the 32 bytes of a data-encryption key.
@@ -28,9 +28,9 @@ type waiting struct {
 
 func (w *waiting) Error() string {
 	if w.reason == nil {
-		return fmt.Sprintf("key %s: not fetched from Barbican yet", w.ref.Secret)
+		return fmt.Sprintf("secret %s: not fetched from Barbican yet", w.ref.Secret)
 	}
-	return fmt.Sprintf("key %s: %v", w.ref.Secret, w.reason)
+	return w.reason.Error()
 }
 
 func (w *waiting) Is(target error) bool { return target == ErrNotReady }

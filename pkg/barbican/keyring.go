@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math/bits"
 	"sync/atomic"
 	"time"
 
@@ -149,7 +150,11 @@ func (k *Keyring) fetch(ctx context.Context, ref KeyRef) {
 		k.metrics.fetched(err)
 		k.ring = k.ring.Failed(ref, why, time.Now(), k.policy)
 		k.errs[id] = err
-		k.logger.WarnContext(ctx, "a key can't be fetched, trying again", slog.String("key_id", id), slog.Bool("definite", why == Definite), slog.Any("error", err))
+		level, attempts := slog.LevelDebug, k.ring.Failures(ref)
+		if bits.OnesCount(uint(attempts)) == 1 { // the 1st, 2nd, 4th, 8th, …: an outage must not fill the log
+			level = slog.LevelWarn
+		}
+		k.logger.Log(ctx, level, "a key can't be fetched, trying again", slog.String("key_id", id), slog.Int("attempts", attempts), slog.Any("error", err))
 		return
 	}
 	k.metrics.fetched(nil)
@@ -170,15 +175,15 @@ func (k *Keyring) load(ctx context.Context, ref KeyRef) (*key, error) {
 	}
 	defer clear(payload)
 	if len(payload) != envelope.KEKSize {
-		return nil, fmt.Errorf("%w: it has %s, an AES-256 key has %d", ErrUnusableKey, describeLength(len(payload)), envelope.KEKSize)
+		return nil, fmt.Errorf("secret %s: %w: it has %s, an AES-256 key has %d", ref.Secret, ErrUnusableKey, describeLength(len(payload)), envelope.KEKSize)
 	}
 	held, err := secmem.New(payload)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("secret %s: %w", ref.Secret, err)
 	}
 	loaded := &key{ref: ref, id: ref.KeyID(), bytes: held}
 	if err := k.test(loaded); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnusableKey, err), held.Destroy())
+		return nil, errors.Join(fmt.Errorf("secret %s: %w: %w", ref.Secret, ErrUnusableKey, err), held.Destroy())
 	}
 	return loaded, nil
 }

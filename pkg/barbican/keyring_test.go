@@ -345,3 +345,18 @@ func TestNothingSecretIsLogged(t *testing.T) {
 		}
 	})
 }
+
+// TestOutageDoesNotFillTheLog counts the warnings of a long outage, in which a key is asked for every second.
+func TestOutageDoesNotFillTheLog(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		v := &vault{get: func(string) ([]byte, error) { return nil, &openstack.Error{Class: openstack.ErrUnavailable, Message: "away"} }}
+		start(t, v, Options{Entries: one(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if warnings := strings.Count(log.String(), "level=WARN"); warnings < 10 || warnings > 20 {
+			t.Errorf("%d warnings for %d attempts", warnings, v.count())
+		}
+	})
+}

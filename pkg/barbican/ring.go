@@ -183,6 +183,9 @@ func (r Ring) Awaited(now time.Time) KeyRef {
 	return first.Ref
 }
 
+// Failures is how often in a row a key could not be fetched.
+func (r Ring) Failures(ref KeyRef) int { return r.keys[ref.Generation].failures }
+
 // Complete says whether every key is held.
 func (r Ring) Complete() bool {
 	for _, k := range r.keys {
