@@ -271,7 +271,7 @@ func TestRefusals(t *testing.T) {
 		text   string
 	}{
 		"unknown type": {func(s *manila.Spec) { s.Type = "nope" }, manila.ErrReference, "Share type not found"},
-		"unknown zone": {func(s *manila.Spec) { s.Zone = "mars" }, manila.ErrReference, "Availability zone mars could not be found"},
+		"unknown zone": {func(s *manila.Spec) { s.Zone = "mars" }, manila.ErrReference, "Availability zone"},
 		"quota":        {func(s *manila.Spec) { s.SizeGiB = 1001 }, openstack.ErrQuota, "gigabytes quota"},
 		"protocol":     {func(s *manila.Spec) { s.Protocol = "HDFS" }, openstack.ErrInvalid, "Invalid share protocol"},
 	} {

@@ -322,6 +322,9 @@ const (
 	manilaForbiddenText = "Access was denied to this resource."
 )
 
+// manilaNoResourceText is the text of Manila's own NotFound; where nobody catches it, its class stands before it.
+const manilaNoResourceText = "Resource could not be found."
+
 // manilaInvalidShareText is what a refused delete says: Manila shows the message's template, not the message.
 const manilaInvalidShareText = "Invalid share: %(reason)s."
 

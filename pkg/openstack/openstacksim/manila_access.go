@@ -71,7 +71,7 @@ func (m *Manila) ruleView(c *manilaCall, r *manilaRule, withShare bool) map[stri
 
 // allowAccess follows ShareMixin._allow_access and API.allow_access.
 func (m *Manila) allowAccess(c *manilaCall, args map[string]any) (manilaAnswer, error) {
-	s, err := m.share(c, "ShareNotFound: Share "+c.PathValue("id")+" could not be found.")
+	s, err := m.share(c, "NotFound: "+manilaNoResourceText)
 	if err != nil {
 		return manilaAnswer{}, err
 	}
@@ -248,13 +248,13 @@ func manilaCephKey() string {
 }
 
 func (m *Manila) denyAccess(c *manilaCall, args map[string]any) (manilaAnswer, error) {
-	s, err := m.share(c, "")
+	s, err := m.share(c, "NotFound: "+manilaNoResourceText)
 	if err != nil {
 		return manilaAnswer{}, err
 	}
 	r, ok := m.rules[manilaText(args, "access_id")]
 	if !ok || r.share != s.id {
-		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, "Resource could not be found.")
+		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, manilaNoResourceText)
 	}
 	r.state = ruleDenying
 	m.later(m.cfg.Delays.Deny, func() { delete(m.rules, r.id) })
@@ -277,7 +277,7 @@ func (m *Manila) rulesOf(c *manilaCall, s *manilaShare, metadata map[string]stri
 }
 
 func (m *Manila) accessList(c *manilaCall, _ map[string]any) (manilaAnswer, error) {
-	s, err := m.share(c, "")
+	s, err := m.share(c, "NotFound: "+manilaNoResourceText)
 	if err != nil {
 		return manilaAnswer{}, err
 	}

@@ -71,10 +71,7 @@ func (m *Manila) shareRoutes() []route {
 func (m *Manila) share(c *manilaCall, text string) (*manilaShare, error) {
 	s, ok := m.shares[c.PathValue("id")]
 	if !ok || s.project != c.project && !c.admin() && !s.public {
-		if text == "" {
-			text = fmt.Sprintf("Share %s could not be found.", c.PathValue("id"))
-		}
-		return nil, manilaErrorf(http.StatusNotFound, "%s", text)
+		return nil, &manilaFault{http.StatusNotFound, text}
 	}
 	return s, nil
 }
@@ -170,7 +167,7 @@ func (m *Manila) createShare(c *manilaCall) (manilaAnswer, error) {
 		snapshot: manilaText(body, "snapshot_id"),
 	}
 	if s.zone != "" && !slices.Contains(m.cfg.AvailabilityZones, s.zone) {
-		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, "Availability zone %s could not be found.", s.zone)
+		return manilaAnswer{}, &manilaFault{http.StatusNotFound, "Availability zone %(id)s could not be found."} // the template, as with a real one
 	}
 	if err := m.checkSource(c, s); err != nil {
 		return manilaAnswer{}, err
@@ -428,7 +425,7 @@ func (m *Manila) shareAction(c *manilaCall) (manilaAnswer, error) {
 
 // extend answers quota with 403, not 413 (ShareMixin._extend).
 func (m *Manila) extend(c *manilaCall, args map[string]any) (manilaAnswer, error) {
-	s, err := m.share(c, "")
+	s, err := m.share(c, manilaNoResourceText)
 	if err != nil {
 		return manilaAnswer{}, err
 	}
@@ -450,7 +447,7 @@ func (m *Manila) extend(c *manilaCall, args map[string]any) (manilaAnswer, error
 }
 
 func (m *Manila) shrink(c *manilaCall, args map[string]any) (manilaAnswer, error) {
-	s, err := m.share(c, "")
+	s, err := m.share(c, manilaNoResourceText)
 	if err != nil {
 		return manilaAnswer{}, err
 	}
@@ -499,7 +496,7 @@ func (m *Manila) forceDelete(c *manilaCall, _ map[string]any) (manilaAnswer, err
 	if !c.admin() {
 		return manilaAnswer{}, manilaErrorf(http.StatusForbidden, manilaForbiddenText)
 	}
-	s, err := m.share(c, "")
+	s, err := m.share(c, manilaNoResourceText)
 	if err != nil {
 		return manilaAnswer{}, err
 	}
@@ -514,7 +511,7 @@ func (m *Manila) resetStatus(c *manilaCall, args map[string]any) (manilaAnswer, 
 	if !c.admin() {
 		return manilaAnswer{}, manilaErrorf(http.StatusForbidden, manilaForbiddenText)
 	}
-	s, err := m.share(c, "")
+	s, err := m.share(c, manilaNoResourceText)
 	if err != nil {
 		return manilaAnswer{}, err
 	}

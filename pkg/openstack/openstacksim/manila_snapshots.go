@@ -73,7 +73,7 @@ func (m *Manila) createSnapshot(c *manilaCall) (manilaAnswer, error) {
 	share, ok := m.shares[manilaText(body, "share_id")]
 	switch {
 	case !ok || share.project != c.project && !c.admin():
-		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, "NotFound: Resource could not be found.")
+		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, "NotFound: "+manilaNoResourceText)
 	case !share.typ.can("snapshot_support"):
 		return manilaAnswer{}, manilaErrorf(http.StatusUnprocessableEntity, "Snapshots cannot be created for share '%s' since it does not have that capability.", share.id)
 	case share.status != manilaAvailable && !manilaTrue(manilaText(body, "force")) && body["force"] != true:

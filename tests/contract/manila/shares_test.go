@@ -128,8 +128,8 @@ func TestShareIsNotThere(t *testing.T) {
 	a.refused(t, http.StatusNotFound, "Share not found.", http.MethodGet, "shares/"+nobody+"/metadata", nil)
 	a.refused(t, http.StatusBadRequest, "Share "+nobody+" not found.", http.MethodGet, "share-access-rules?share_id="+nobody, nil)
 	a.refused(t, http.StatusBadRequest, "The field 'share_id' has to be specified.", http.MethodGet, "share-access-rules", nil)
-	a.refused(t, http.StatusNotFound, "ShareNotFound: Share "+nobody+" could not be found.", http.MethodPost, "shares/"+nobody+"/action", object{"allow_access": grant("ip", "10.0.0.1", "rw")})
-	a.refused(t, http.StatusNotFound, "Share "+nobody+" could not be found.", http.MethodPost, "shares/"+nobody+"/action", object{"extend": object{"new_size": 2}})
+	a.refused(t, http.StatusNotFound, "NotFound: Resource could not be found.", http.MethodPost, "shares/"+nobody+"/action", object{"allow_access": grant("ip", "10.0.0.1", "rw")})
+	a.refused(t, http.StatusNotFound, "Resource could not be found.", http.MethodPost, "shares/"+nobody+"/action", object{"extend": object{"new_size": 2}})
 }
 
 func TestSharesThatAreRefused(t *testing.T) {
@@ -142,7 +142,7 @@ func TestSharesThatAreRefused(t *testing.T) {
 	}{
 		{404, "Share type not found.", object{"share_type": "no-such-type"}},
 		{404, "Share type not found.", object{"share_type": nobody}},
-		{404, "Availability zone mars could not be found.", object{"availability_zone": "mars"}},
+		{404, "Availability zone %(id)s could not be found.", object{"availability_zone": "mars"}},
 		{404, "Share network " + nobody + " could not be found.", object{"share_network_id": nobody}},
 		{404, "ShareSnapshotNotFound: Snapshot " + nobody + " could not be found.", object{"snapshot_id": nobody}},
 		{400, "Invalid input received: Share size '0' must be an integer and greater than 0.", object{"size": 0}},

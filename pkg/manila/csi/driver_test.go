@@ -1,0 +1,510 @@
+package csi_test
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	spec "github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"mooring/pkg/manila"
+	"mooring/pkg/manila/csi"
+	"mooring/pkg/manila/mount"
+	"mooring/pkg/manila/mount/mounttest"
+	"mooring/pkg/manila/params"
+	"mooring/pkg/openstack"
+	"mooring/pkg/openstack/openstacksim"
+	"mooring/pkg/poll"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// driver is a controller and a node over a simulated cloud.
+type driver struct {
+	*openstacksim.Cloud
+	controller *csi.Controller
+	node       *csi.Node
+	system     *mounttest.System
+	log        *bytes.Buffer
+	dir        string
+}
+
+func start(t *testing.T, cfg openstacksim.ManilaConfig) *driver {
+	t.Helper()
+	sim, err := openstacksim.Start(openstacksim.Config{Manila: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	d := &driver{Cloud: sim, system: &mounttest.System{}, log: &bytes.Buffer{}, dir: t.TempDir()}
+	logger := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	pool := openstack.NewPool(openstack.Options{Logger: logger})
+	t.Cleanup(pool.Close)
+	clouds := func(own *openstack.Credential) *csi.Clouds {
+		return &csi.Clouds{
+			Pool: pool, Own: own, Files: params.Files{ReadFile: os.ReadFile, Clouds: func(cloud, _ string) (*openstack.Credential, error) { return load(sim, cloud) }},
+			Options: manila.Options{Logger: logger, Poll: poll.Backoff{First: 5 * time.Millisecond, Max: 20 * time.Millisecond, Factor: 1.1}},
+		}
+	}
+	own, err := load(sim, "demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.controller = &csi.Controller{Clouds: clouds(own), ClusterID: "c1"}
+	d.node = &csi.Node{ID: "node-1", Clouds: clouds(nil), Logger: logger, Mounter: mount.New(mount.Options{System: d.system, Logger: logger})}
+	return d
+}
+
+func load(sim *openstacksim.Cloud, cloud string) (*openstack.Credential, error) {
+	return openstack.Source{
+		Cloud: cloud, CloudsFile: "/clouds.yaml", LookupEnv: func(string) (string, bool) { return "", false },
+		ReadFile: func(path string) ([]byte, error) {
+			if path == "/clouds.yaml" {
+				return sim.CloudsYAML(), nil
+			}
+			return nil, fs.ErrNotExist
+		},
+	}.Load()
+}
+
+func rwx() *spec.VolumeCapability {
+	return &spec.VolumeCapability{
+		AccessType: &spec.VolumeCapability_Mount{Mount: &spec.VolumeCapability_MountVolume{}},
+		AccessMode: &spec.VolumeCapability_AccessMode{Mode: spec.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER},
+	}
+}
+
+func request(protocol string, change ...func(*spec.CreateVolumeRequest)) *spec.CreateVolumeRequest {
+	types := map[string]string{"NFS": "cephfs-nfs", "CEPHFS": "cephfs"}
+	r := &spec.CreateVolumeRequest{
+		Name: "pvc-" + strings.ToLower(protocol), CapacityRange: &spec.CapacityRange{RequiredBytes: 1 << 30}, VolumeCapabilities: []*spec.VolumeCapability{rwx()},
+		Parameters: map[string]string{"protocol": protocol, "type": types[protocol]},
+	}
+	for _, f := range change {
+		f(r)
+	}
+	return r
+}
+
+func (d *driver) create(t *testing.T, protocol string, change ...func(*spec.CreateVolumeRequest)) *spec.Volume {
+	t.Helper()
+	created, err := d.controller.CreateVolume(t.Context(), request(protocol, change...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return created.GetVolume()
+}
+
+// counts are the calls since the last Reset: to Keystone's tokens, and to Manila without its version document.
+func (d *driver) counts() (logins int, calls []string) {
+	for _, c := range d.Calls.All() {
+		switch {
+		case c.Service == openstacksim.ServiceKeystone && c.Method == http.MethodPost:
+			logins++
+		case c.Service == openstacksim.ServiceManila && c.Path != "/v2/":
+			calls = append(calls, c.Method)
+		}
+	}
+	return logins, calls
+}
+
+// TestCallBudget is the table of calls: what a create, a delete, a stage and a publish cost, with one login for all.
+func TestCallBudget(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		protocol          string
+		create, remove    int // without polls: GETs of the share, its exports and its rules while they change
+		stage, stageAgain int
+	}{
+		{"NFS", 3, 1, 0, 0},
+		{"CEPHFS", 3, 1, 1, 0},
+	} {
+		d := start(t, openstacksim.ManilaConfig{})
+		d.node.Clouds = d.controller.Clouds // the node has a clouds.yaml, too
+		v := d.create(t, c.protocol)
+		logins, calls := d.counts()
+		polls := len(calls) - c.create
+		if want := []string{"GET", "POST", "GET", "POST", "GET"}; !slices.Equal(calls, want) || logins != 1 {
+			t.Errorf("%s: CreateVolume made %d logins and %q, want 1 and %q (%d calls and %d polls)", c.protocol, logins, calls, want, c.create, polls)
+		}
+		t.Logf("%s: CreateVolume: %d calls and %d polls", c.protocol, c.create, polls)
+		stage := &spec.NodeStageVolumeRequest{
+			VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, "stage"), VolumeCapability: rwx(), VolumeContext: v.GetVolumeContext(),
+		}
+		for i, want := range []int{c.stage, c.stageAgain} {
+			d.Calls.Reset()
+			if _, err := d.node.NodeStageVolume(t.Context(), stage); err != nil {
+				t.Fatal(err)
+			}
+			if logins, calls := d.counts(); len(calls) != want || logins != 0 {
+				t.Errorf("%s: stage %d made %d logins and %q, want %d calls", c.protocol, i, logins, calls, want)
+			}
+		}
+		d.Calls.Reset()
+		d.publish(t, v, "pod")
+		if _, calls := d.counts(); len(calls) != 0 {
+			t.Errorf("%s: publish made %q", c.protocol, calls)
+		}
+		d.takeAway(t, v, "pod")
+		d.Calls.Reset()
+		if _, err := d.controller.DeleteVolume(t.Context(), &spec.DeleteVolumeRequest{VolumeId: v.GetVolumeId()}); err != nil {
+			t.Fatal(err)
+		}
+		if logins, calls := d.counts(); !slices.Equal(calls, []string{"DELETE", "GET"}) || logins != 0 {
+			t.Errorf("%s: DeleteVolume made %d logins and %q, want %d call and polls", c.protocol, logins, calls, c.remove)
+		}
+	}
+}
+
+func (d *driver) publish(t *testing.T, v *spec.Volume, pod string) {
+	t.Helper()
+	if _, err := d.node.NodePublishVolume(t.Context(), &spec.NodePublishVolumeRequest{
+		VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, "stage"), TargetPath: filepath.Join(d.dir, pod), VolumeCapability: rwx(), VolumeContext: v.GetVolumeContext(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// takeAway unpublishes and unstages, twice, and looks for what is left.
+func (d *driver) takeAway(t *testing.T, v *spec.Volume, pods ...string) {
+	t.Helper()
+	for range 2 {
+		for _, pod := range pods {
+			if _, err := d.node.NodeUnpublishVolume(t.Context(), &spec.NodeUnpublishVolumeRequest{VolumeId: v.GetVolumeId(), TargetPath: filepath.Join(d.dir, pod)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := d.node.NodeUnstageVolume(t.Context(), &spec.NodeUnstageVolumeRequest{VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, "stage")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if table, err := d.system.Table(); err != nil || len(table) != 0 {
+		t.Errorf("left mounted: %+v, %v", table, err)
+	}
+}
+
+// TestHundredAtOnce: one login for all, 3 calls each and a few polls.
+func TestHundredAtOnce(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{Quota: openstacksim.ManilaQuota{Shares: -1, Gigabytes: -1, Snapshots: -1, SnapshotGigabytes: -1, ShareNetworks: -1, PerShareGigabytes: -1}})
+	const volumes = 100
+	errs := make(chan error, volumes)
+	for i := range volumes {
+		go func() {
+			_, err := d.controller.CreateVolume(t.Context(), request("NFS", func(r *spec.CreateVolumeRequest) { r.Name += "-" + string(rune('A'+i%26)) + string(rune('a'+i/26)) }))
+			errs <- err
+		}()
+	}
+	for range volumes {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	logins, calls := d.counts()
+	if logins != 1 || len(calls) > 6*volumes {
+		t.Errorf("%d logins and %d calls", logins, len(calls))
+	}
+	t.Logf("100 volumes at once: %d login, %d calls", logins, len(calls))
+	if got := d.Manila.Counts(); got.Shares != volumes || got.Rules != volumes {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestVolumeContextAndMetadata(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{})
+	v := d.create(t, "CEPHFS", func(r *spec.CreateVolumeRequest) {
+		r.CapacityRange.RequiredBytes = 1<<30 + 1
+		for k, value := range map[string]string{
+			"appendShareMetadata": `{"team":"a"}`, "cephfs-clientID": "u1,u2", "cephfs-mounter": "fuse", "csi.storage.k8s.io/pvc/name": "data",
+			"csi.storage.k8s.io/pvc/namespace": "ns", "csi.storage.k8s.io/pv/name": "pvc-1",
+		} {
+			r.Parameters[k] = value
+		}
+	})
+	if v.GetCapacityBytes() != 2<<30 {
+		t.Errorf("the volume has %d bytes", v.GetCapacityBytes())
+	}
+	a, err := params.ParseAttributes(v.GetVolumeContext())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.ShareID != v.GetVolumeId() || a.Protocol != params.CEPHFS || len(a.AccessIDs) != 2 || len(a.Exports) != 1 || a.Ceph.Mounter != mount.CephFuse {
+		t.Errorf("the volume context is %+v", a)
+	}
+	share, err := manila.New(d.session(t), manila.Options{}).Share(t.Context(), v.GetVolumeId())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"team": "a", manila.ClusterKey: "c1", "csi.storage.k8s.io/pvc/name": "data", "csi.storage.k8s.io/pvc/namespace": "ns", "csi.storage.k8s.io/pv/name": "pvc-1"}
+	if diff := cmp.Diff(want, share.Metadata); diff != "" {
+		t.Errorf("the share's metadata (-want +got):\n%s", diff)
+	}
+}
+
+func (d *driver) session(t *testing.T) *openstack.Session {
+	t.Helper()
+	return d.controller.Clouds.Pool.Session(d.controller.Clouds.Own)
+}
+
+func TestCreateVolumeIsRefused(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{})
+	d.create(t, "NFS")
+	for name, c := range map[string]struct {
+		change func(*spec.CreateVolumeRequest)
+		want   codes.Code
+		text   string
+	}{
+		"no name":           {func(r *spec.CreateVolumeRequest) { r.Name = "" }, codes.InvalidArgument, "name is missing"},
+		"a long name":       {func(r *spec.CreateVolumeRequest) { r.Name = strings.Repeat("x", 256) }, codes.InvalidArgument, "256 characters"},
+		"no capability":     {func(r *spec.CreateVolumeRequest) { r.VolumeCapabilities = nil }, codes.InvalidArgument, "capabilities are missing"},
+		"unknown parameter": {func(r *spec.CreateVolumeRequest) { r.Parameters["typ"] = "x" }, codes.InvalidArgument, `"typ" is unknown`},
+		"no protocol":       {func(r *spec.CreateVolumeRequest) { delete(r.Parameters, "protocol") }, codes.InvalidArgument, "protocol is missing"},
+		"a dangerous option": {func(r *spec.CreateVolumeRequest) {
+			r.VolumeCapabilities[0].GetMount().MountFlags = []string{"addr=1.2.3.4"}
+		}, codes.InvalidArgument, "the driver sets it"},
+		"100 to 200 MiB": {func(r *spec.CreateVolumeRequest) {
+			r.CapacityRange = &spec.CapacityRange{RequiredBytes: 100 << 20, LimitBytes: 200 << 20}
+		}, codes.OutOfRange, "whole GiB"},
+		"a source":               {func(r *spec.CreateVolumeRequest) { r.VolumeContentSource = &spec.VolumeContentSource{} }, codes.InvalidArgument, "not there yet"},
+		"mutable parameters":     {func(r *spec.CreateVolumeRequest) { r.MutableParameters = map[string]string{"a": "b"} }, codes.InvalidArgument, "not there yet"},
+		"another size":           {func(r *spec.CreateVolumeRequest) { r.CapacityRange.RequiredBytes = 5 << 30 }, codes.AlreadyExists, "size is 1 GiB"},
+		"another type":           {func(r *spec.CreateVolumeRequest) { r.Parameters["type"] = "dummy" }, codes.AlreadyExists, "type is cephfs-nfs"},
+		"unknown type":           {func(r *spec.CreateVolumeRequest) { r.Name, r.Parameters["type"] = "x", "nope" }, codes.InvalidArgument, "Share type not found"},
+		"quota":                  {func(r *spec.CreateVolumeRequest) { r.Name, r.CapacityRange.RequiredBytes = "x", 5000<<30 }, codes.ResourceExhausted, "gigabytes quota"},
+		"a broken secret":        {func(r *spec.CreateVolumeRequest) { r.Secrets = map[string]string{"os-password": "hunter2"} }, codes.InvalidArgument, "os-authURL is missing"},
+		"a secret of no account": {func(r *spec.CreateVolumeRequest) { r.Secrets = d.secret(t, "hunter2") }, codes.Unauthenticated, ""},
+	} {
+		_, err := d.controller.CreateVolume(t.Context(), request("NFS", c.change))
+		if status.Code(err) != c.want || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v; want %v with %q", name, err, c.want, c.text)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the error repeats a secret: %v", name, err)
+		}
+	}
+	if got := d.Manila.Counts(); got.Shares != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// secret is a secret as CPO's users have it, of the demo user with a password; empty is the right one.
+func (d *driver) secret(t *testing.T, password string) map[string]string {
+	t.Helper()
+	own := d.controller.Clouds.Own
+	if password == "" {
+		password = own.Password
+	}
+	return map[string]string{
+		"os-authURL": own.AuthURL, "os-userName": own.Username, "os-password": password, "os-projectName": own.ProjectName, "os-domainName": own.UserDomainName, "os-region": own.Region,
+	}
+}
+
+// TestCredentialOfTheSecret: a node without a credential of its own stages CephFS with the one of the node-stage secret.
+func TestCredentialOfTheSecret(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{})
+	v := d.create(t, "CEPHFS", func(r *spec.CreateVolumeRequest) { r.Secrets = d.secret(t, "") })
+	stage := &spec.NodeStageVolumeRequest{VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, "stage"), VolumeCapability: rwx(), VolumeContext: v.GetVolumeContext()}
+	if _, err := d.node.NodeStageVolume(t.Context(), stage); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "no OpenStack credential") {
+		t.Errorf("without a credential: %v", err)
+	}
+	stage.Secrets = d.secret(t, "")
+	if _, err := d.node.NodeStageVolume(t.Context(), stage); err != nil {
+		t.Fatal(err)
+	}
+	call := d.system.Calls()[0]
+	if call.FSType != "ceph" || !strings.Contains(call.Data, "name=pvc-cephfs") {
+		t.Errorf("mounted by %+v", call)
+	}
+	d.takeAway(t, v)
+	for _, secret := range append(d.Keystone.Secrets(), d.controller.Clouds.Own.Password) {
+		if strings.Contains(d.log.String(), secret) {
+			t.Error("a secret is in the log")
+		}
+	}
+	if got := csi.Describe(stage); strings.Contains(got, d.controller.Clouds.Own.Password) || !strings.Contains(got, v.GetVolumeId()) {
+		t.Errorf("the log would say %s", got)
+	}
+}
+
+// TestVolumesOfCPO: what CPO or an administrator wrote into a PersistentVolume is understood.
+func TestVolumesOfCPO(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{})
+	nfs, ceph := d.create(t, "NFS"), d.create(t, "CEPHFS")
+	a, err := params.ParseAttributes(ceph.GetVolumeContext())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		handle   string
+		protocol params.Protocol
+		context  map[string]string
+		source   string
+	}{
+		"dynamic NFS":            {nfs.GetVolumeId(), params.NFS, map[string]string{"shareID": nfs.GetVolumeId(), "shareAccessIDs": "x", "cephfs-mounter": "fuse"}, "10.254.0.32:/"},
+		"static NFS by name":     {"anything", params.NFS, map[string]string{"shareName": "pvc-nfs", "shareAccessID": "x"}, "10.254.0.32:/"},
+		"dynamic CephFS":         {ceph.GetVolumeId(), params.CEPHFS, map[string]string{"shareID": ceph.GetVolumeId(), "shareAccessID": a.AccessIDs[0]}, "10.254.0.21:6789,"},
+		"static CephFS, no rule": {ceph.GetVolumeId(), params.CEPHFS, nil, "10.254.0.21:6789,"},
+	} {
+		d.node.Clouds.Own, d.node.Protocol = d.controller.Clouds.Own, c.protocol
+		path := filepath.Join(d.dir, "stage")
+		before := len(d.system.Calls())
+		if _, err := d.node.NodeStageVolume(t.Context(), &spec.NodeStageVolumeRequest{VolumeId: c.handle, StagingTargetPath: path, VolumeCapability: rwx(), VolumeContext: c.context}); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if call := d.system.Calls()[before]; !strings.HasPrefix(call.Source, c.source) {
+			t.Errorf("%s: mounted by %+v", name, call)
+		}
+		if _, err := d.node.NodeUnstageVolume(t.Context(), &spec.NodeUnstageVolumeRequest{VolumeId: c.handle, StagingTargetPath: path}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNodeErrors(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{})
+	v := d.create(t, "NFS")
+	stage := &spec.NodeStageVolumeRequest{VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, "stage"), VolumeCapability: rwx(), VolumeContext: v.GetVolumeContext()}
+	publish := &spec.NodePublishVolumeRequest{VolumeId: v.GetVolumeId(), StagingTargetPath: stage.GetStagingTargetPath(), TargetPath: filepath.Join(d.dir, "pod"), VolumeCapability: rwx()}
+	if _, err := d.node.NodePublishVolume(t.Context(), publish); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("publish before stage: %v", err)
+	}
+	for errno, want := range map[error]codes.Code{unix.EACCES: codes.PermissionDenied, unix.ENODEV: codes.FailedPrecondition, unix.ETIMEDOUT: codes.Unavailable, unix.EIO: codes.Internal} {
+		d.system.Fail = func(c mounttest.Call) error {
+			if c.Name == "mount" {
+				return errno
+			}
+			return nil
+		}
+		if _, err := d.node.NodeStageVolume(t.Context(), stage); status.Code(err) != want {
+			t.Errorf("%v: %v; want %v", errno, err, want)
+		}
+	}
+	d.system.Fail = nil
+	bad := &spec.NodeStageVolumeRequest{VolumeId: "x", StagingTargetPath: "relative", VolumeCapability: rwx(), VolumeContext: v.GetVolumeContext()}
+	if _, err := d.node.NodeStageVolume(t.Context(), bad); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a relative path: %v", err)
+	}
+	bad.StagingTargetPath, bad.VolumeContext = "/x", map[string]string{"protocol": "NFS", "exportLocations": `["nonsense"]`}
+	if _, err := d.node.NodeStageVolume(t.Context(), bad); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a malformed export location: %v", err)
+	}
+}
+
+func TestReadOnlyModes(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{})
+	v := d.create(t, "NFS")
+	capability := rwx()
+	capability.AccessMode.Mode = spec.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY
+	if _, err := d.node.NodeStageVolume(t.Context(), &spec.NodeStageVolumeRequest{
+		VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, "stage"), VolumeCapability: capability, VolumeContext: v.GetVolumeContext(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.node.NodePublishVolume(t.Context(), &spec.NodePublishVolumeRequest{
+		VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, "stage"), TargetPath: filepath.Join(d.dir, "pod"), VolumeCapability: capability,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	table, _ := d.system.Table()
+	if len(table) != 2 || table[1].MountOptions[0] != "ro" {
+		t.Errorf("a reader's mount is %+v", table)
+	}
+	d.takeAway(t, v, "pod")
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{})
+	v := d.create(t, "NFS")
+	for name, c := range map[string]struct {
+		r         *spec.ValidateVolumeCapabilitiesRequest
+		code      codes.Code
+		confirmed bool
+	}{
+		"fine":        {&spec.ValidateVolumeCapabilitiesRequest{VolumeId: v.GetVolumeId(), VolumeCapabilities: []*spec.VolumeCapability{rwx()}, VolumeContext: v.GetVolumeContext()}, codes.OK, true},
+		"block":       {&spec.ValidateVolumeCapabilitiesRequest{VolumeId: v.GetVolumeId(), VolumeCapabilities: []*spec.VolumeCapability{{AccessType: &spec.VolumeCapability_Block{}}}}, codes.OK, false},
+		"a parameter": {&spec.ValidateVolumeCapabilitiesRequest{VolumeId: v.GetVolumeId(), VolumeCapabilities: []*spec.VolumeCapability{rwx()}, Parameters: map[string]string{"x": "y"}}, codes.OK, false},
+		"protocol":    {&spec.ValidateVolumeCapabilitiesRequest{VolumeId: v.GetVolumeId(), VolumeCapabilities: []*spec.VolumeCapability{rwx()}, Parameters: map[string]string{"protocol": "CEPHFS"}}, codes.OK, false},
+		"not there":   {&spec.ValidateVolumeCapabilitiesRequest{VolumeId: "fake-vol-id", VolumeCapabilities: []*spec.VolumeCapability{rwx()}}, codes.NotFound, false},
+		"no id":       {&spec.ValidateVolumeCapabilitiesRequest{VolumeCapabilities: []*spec.VolumeCapability{rwx()}}, codes.InvalidArgument, false},
+		"nothing":     {&spec.ValidateVolumeCapabilitiesRequest{VolumeId: v.GetVolumeId()}, codes.InvalidArgument, false},
+	} {
+		got, err := d.controller.ValidateVolumeCapabilities(t.Context(), c.r)
+		if status.Code(err) != c.code || (got.GetConfirmed() != nil) != c.confirmed || err == nil && !c.confirmed && got.GetMessage() == "" {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
+// TestSameVolumeAtOnce: a second request for a volume that is being made does not wait and does not interfere.
+func TestSameVolumeAtOnce(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: 200 * time.Millisecond}})
+	first := make(chan error, 1)
+	go func() {
+		_, err := d.controller.CreateVolume(t.Context(), request("NFS"))
+		first <- err
+	}()
+	for {
+		if _, calls := d.counts(); len(calls) > 1 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := d.controller.CreateVolume(t.Context(), request("NFS")); status.Code(err) != codes.Aborted {
+		t.Errorf("the second request: %v", err)
+	}
+	if err := <-first; err != nil {
+		t.Errorf("the first request: %v", err)
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: time.Minute}})
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	_, err := d.controller.CreateVolume(ctx, request("NFS"))
+	if status.Code(err) != codes.DeadlineExceeded || time.Since(begin) > 2*time.Second {
+		t.Errorf("after %v: %v", time.Since(begin), err)
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	t.Parallel()
+	i := &csi.Identity{Name: csi.DriverName, Version: "v1"}
+	info, err := i.GetPluginInfo(t.Context(), nil)
+	if err != nil || info.GetName() != csi.DriverName || info.GetVendorVersion() != "v1" {
+		t.Errorf("%v, %v", info, err)
+	}
+	for _, c := range []struct {
+		ready func() error
+		want  bool
+	}{{nil, true}, {func() error { return nil }, true}, {func() error { return fs.ErrNotExist }, false}} {
+		i.Ready = c.ready
+		if probe, err := i.Probe(t.Context(), nil); err != nil || probe.GetReady().GetValue() != c.want {
+			t.Errorf("%v, %v; want %v", probe, err, c.want)
+		}
+	}
+}
