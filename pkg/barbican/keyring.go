@@ -228,10 +228,9 @@ func classify(err error) Failure {
 func (k *Keyring) publish(now time.Time) {
 	k.ring = k.ring.Advance(now)
 	next := &snapshot{keys: maps.Clone(k.keys), wanted: map[string]error{}}
-	for _, e := range k.options.Entries {
-		if id := e.Ref.KeyID(); k.keys[id] == nil {
-			next.wanted[id] = &waiting{ref: e.Ref, reason: k.errs[id]}
-		}
+	for _, ref := range k.ring.Missing() {
+		id := ref.KeyID()
+		next.wanted[id] = &waiting{ref: ref, reason: k.errs[id]}
 	}
 	if ref, ok := k.ring.Active(); ok {
 		next.active = k.keys[ref.KeyID()]

@@ -351,7 +351,9 @@ func TestOutageDoesNotFillTheLog(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		v := &vault{get: func(string) ([]byte, error) { return nil, &openstack.Error{Class: openstack.ErrUnavailable, Message: "away"} }}
+		v := &vault{get: func(string) ([]byte, error) {
+			return nil, &openstack.Error{Class: openstack.ErrUnavailable, Message: "away"}
+		}}
 		start(t, v, Options{Entries: one(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()

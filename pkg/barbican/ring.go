@@ -186,14 +186,15 @@ func (r Ring) Awaited(now time.Time) KeyRef {
 // Failures is how often in a row a key could not be fetched.
 func (r Ring) Failures(ref KeyRef) int { return r.keys[ref.Generation].failures }
 
-// Complete says whether every key is held.
-func (r Ring) Complete() bool {
-	for _, k := range r.keys {
-		if !k.held {
-			return false
+// Missing are the keys that are not held, the newest first.
+func (r Ring) Missing() []KeyRef {
+	var missing []KeyRef
+	for _, generation := range r.generations() {
+		if k := r.keys[generation]; !k.held {
+			missing = append(missing, k.Ref)
 		}
 	}
-	return true
+	return missing
 }
 
 // generations are all of them, the highest first.

@@ -70,7 +70,7 @@ type view struct {
 }
 
 func look(r Ring, now time.Time) view {
-	v := view{HighWater: r.HighWater(), Wake: -1, Awaited: r.Awaited(now).Generation, Complete: r.Complete()}
+	v := view{HighWater: r.HighWater(), Wake: -1, Awaited: r.Awaited(now).Generation, Complete: len(r.Missing()) == 0}
 	if ref, ok := r.Active(); ok {
 		v.Active = ref.Generation
 	}

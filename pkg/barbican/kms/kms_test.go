@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -199,12 +200,18 @@ func TestOverASocket(t *testing.T) {
 func TestFastWithoutKey(t *testing.T) {
 	t.Parallel()
 	client := dial(t, keys(t, vault{err: &openstack.Error{Class: openstack.ErrUnavailable, Message: "away"}}))
-	for i := range 20 {
+	took := make([]time.Duration, 20)
+	for i := range took {
 		begin := time.Now()
 		_, err := client.Status(t.Context(), &kmsapi.StatusRequest{})
-		if took := time.Since(begin); status.Code(err) != codes.Unavailable || (i > 0 && took > 50*time.Millisecond) {
-			t.Errorf("%v after %v", err, took)
+		took[i] = time.Since(begin)
+		if status.Code(err) != codes.Unavailable {
+			t.Errorf("%v", err)
 		}
+	}
+	slices.Sort(took)
+	if p50 := took[len(took)/2]; p50 > 50*time.Millisecond { // half of them, whatever else the machine does
+		t.Errorf("an answer takes %v", p50)
 	}
 }
 
