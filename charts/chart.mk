@@ -6,7 +6,7 @@ CHART_VALUES := $(wildcard manifests/values/*.yaml)
 
 chart: build $(TOOLS)/helm ## lint the chart; test what it renders, manifests/ and the Dockerfile
 	@set -e; for v in $(CHART_VALUES); do $(TOOLS)/helm lint --strict --quiet charts/mooring --values $$v; done
-	cd tests && $(CHART_ENV) go test -shuffle=on ./chart/...
+	cd tests && $(CHART_ENV) go test -count=1 -shuffle=on ./chart/...  # helm reads the chart, so go can not know whether it changed
 
 manifests: build $(TOOLS)/helm ## render manifests/ from the chart again
-	cd tests && $(CHART_ENV) go test ./chart -run TestGolden -update
+	cd tests && $(CHART_ENV) go test -count=1 ./chart -run TestGolden -update
