@@ -94,17 +94,22 @@ func (d *Designate) redirectRecordset(w *reply, r *request) error {
 	return nil
 }
 
+// seeSet looks for the recordset before it looks for the zone, as central's get_recordset does.
 func (d *Designate) seeSet(r *request) (*dnsZone, *dnsRecordset, error) {
+	for what, id := range map[string]string{"zone_id": r.PathValue("zone"), "recordset_id": r.PathValue("set")} {
+		if !isUUID(id) {
+			return nil, nil, &designateError{400, "invalid_uuid", "Invalid UUID " + what + ": " + id, nil}
+		}
+	}
+	s := d.sets[r.PathValue("set")]
+	if s == nil || s.zone.project != r.project && !allProjects(r) {
+		return nil, nil, notFound("RecordSet")
+	}
 	z, err := d.see(r, r.PathValue("zone"))
 	if err != nil {
 		return nil, nil, err
 	}
-	id := r.PathValue("set")
-	if !isUUID(id) {
-		return nil, nil, &designateError{400, "invalid_uuid", "Invalid UUID recordset_id: " + id, nil}
-	}
-	s := d.sets[id]
-	if s == nil || s.zone != z {
+	if s.zone != z {
 		return nil, nil, notFound("RecordSet")
 	}
 	return z, s, nil
@@ -390,6 +395,9 @@ func decodeKeys(r *request, v any, object, known string) (map[string]json.RawMes
 		if !slices.Contains(strings.Fields(known), key) {
 			return nil, badKeys(object, key)
 		}
+	}
+	if string(given["records"]) == "null" {
+		return nil, schemaError(validationError{[]any{"records"}, "'None' is not a valid list of records", "type", []string{"list"}})
 	}
 	raw, err := json.Marshal(given)
 	if err != nil {

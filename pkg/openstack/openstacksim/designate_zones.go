@@ -227,8 +227,14 @@ func (d *Designate) patchZone(w *reply, r *request) error {
 		return badRequest("Can not update a deleting zone")
 	}
 	var b zoneBody
-	if err := decodeObject(r, &b, "zone", zoneKeys, "email description ttl masters"); err != nil {
+	given, err := decodeKeys(r, &b, "zone", zoneKeys)
+	if err != nil {
 		return err
+	}
+	for key := range given {
+		if !slices.Contains([]string{"email", "description", "ttl", "masters"}, key) {
+			return badKeys("zone", key)
+		}
 	}
 	if err := d.checkTTL(b.TTL); err != nil {
 		return err

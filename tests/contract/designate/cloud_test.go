@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
+	"github.com/miekg/dns"
 
 	"mooring/pkg/openstack"
 	"mooring/tests/contract/designate/conformance"
@@ -104,11 +105,16 @@ func (a answer) list(key string) []map[string]any {
 }
 
 func (a answer) String() string {
-	raw, err := json.Marshal(a.body)
-	return fmt.Sprintf("%d %s %v", a.status, raw, err)
+	var raw strings.Builder
+	encoder := json.NewEncoder(&raw)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(a.body); err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d %s", a.status, strings.TrimSpace(raw.String()))
 }
 
-// call makes one call and returns the answer, whatever its status.
+// call makes one call and returns the answer, whatever its status. The path is below /v2; "" is the service's root.
 func (c *cloud) call(t *testing.T, method, path string, body any, header ...string) answer {
 	t.Helper()
 	return c.callWith(t, t.Context(), method, path, body, header...)
@@ -127,7 +133,11 @@ func (c *cloud) callWith(t *testing.T, ctx context.Context, method, path string,
 		}
 		options.MoreHeaders[header[i]] = header[i+1]
 	}
-	response, err := client.Request(ctx, method, client.Endpoint+strings.TrimPrefix(path, "/"), options)
+	address := client.Endpoint + strings.TrimPrefix(path, "/")
+	if path == "" {
+		address = strings.TrimSuffix(client.Endpoint, "v2/")
+	}
+	response, err := client.Request(ctx, method, address, options)
 	var unexpected gophercloud.ErrUnexpectedResponseCode
 	switch {
 	case errors.As(err, &unexpected):
@@ -229,7 +239,7 @@ func (z *zone) make(t *testing.T, name, kind string, records ...string) answer {
 
 func (z *zone) try(t *testing.T, name, kind string, records ...string) answer {
 	t.Helper()
-	return z.cloud.call(t, "POST", z.sets(), map[string]any{"name": name, "type": kind, "records": records})
+	return z.cloud.call(t, "POST", z.sets(), map[string]any{"name": name, "type": kind, "records": append([]string{}, records...)})
 }
 
 // answers waits until the name server gives exactly these data.
@@ -242,4 +252,20 @@ func (z *zone) answers(t *testing.T, name, kind string, data ...string) {
 		got, err = conformance.Lookup(t.Context(), z.cloud.dns, name, kind)
 		return err == nil && slices.Equal(got, data)
 	})
+}
+
+// negative asks a name server and returns the code, whether there is a SOA in the authority section, and whether the answer refers to others.
+func negative(t *testing.T, server, name, kind string) (code string, soa, referral bool) {
+	t.Helper()
+	query := new(dns.Msg)
+	query.SetQuestion(name, dns.StringToType[kind])
+	answer, err := dns.ExchangeContext(t.Context(), query, server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rr := range answer.Ns {
+		soa = soa || rr.Header().Rrtype == dns.TypeSOA
+		referral = referral || rr.Header().Rrtype == dns.TypeNS && !answer.Authoritative
+	}
+	return dns.RcodeToString[answer.Rcode], soa, referral
 }
