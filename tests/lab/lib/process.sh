@@ -47,6 +47,8 @@ wait_for() { # wait_for NAME SECONDS TEST...: until TEST succeeds; fails early i
 stop() { # stop [-SECONDS] NAME...: all at once; SECONDS until they are killed (default 20: what has data on a disk)
   local name left='' pid end seconds=20
   case $1 in -*) seconds=${1#-}; shift ;; esac
+  # first: if this run is killed, the next one does not take for running what has been told to end
+  for name in "$@"; do rm -f "$RUN/$name.pid" "$RUN/$name.pid.new"; done
   while read -r pid name; do
     [[ " $* " != *" $name "* ]] || { left+=" $pid:$name"; signal TERM "$pid" "$PART/$name"; }
   done <<<"$(marked "$PART/")"
@@ -56,7 +58,6 @@ stop() { # stop [-SECONDS] NAME...: all at once; SECONDS until they are killed (
     [ $SECONDS -lt $end ] || for pid in $left; do signal KILL "${pid%:*}" "$PART/${pid#*:}"; done
     [ -z "$left" ] || sleep 0.1
   done
-  for name in "$@"; do rm -f "$RUN/$name.pid" "$RUN/$name.pid.new"; done
 }
 
 # What an earlier life has left: without a valid pid file (its LAB_DIR was removed under it), or in a network namespace that
@@ -67,7 +68,7 @@ stop_strays() {
     [ -n "$name" ] || continue                 # the one empty line of an empty answer
     if ! running "$name" || [ "$(readlink "/proc/$(cat "$RUN/$name.pid")/ns/net")" != "$(readlink /proc/self/ns/net)" ]; then
       echo "lab: $name (process $pid) is left over from an earlier life: stopping it"
-      stop -5 "$name"
+      stop "$name"
     fi
   done <<<"$(marked "$PART/")"
 }

@@ -15,6 +15,7 @@ auth_cluster_required = cephx
 auth_service_required = cephx
 auth_client_required = cephx
 keyring = $CEPH/client/\$cluster.\$name.keyring
+# of the clients; there are several of a name
 admin_socket = $CEPH/asok/\$name.\$pid.asok
 run_dir = $CEPH/asok
 log_file = $LOG/ceph-\$name.log
@@ -29,14 +30,17 @@ mon_warn_on_pool_no_redundancy = false
 auth_allow_insecure_global_id_reclaim = false
 ms_async_op_threads = 1
 [mon]
+admin_socket = $CEPH/asok/mon.asok
 mon_data = $CEPH/mon
 mgr_initial_modules =
 mon_data_avail_warn = 2
 mon_data_avail_crit = 1
 mon_cluster_log_file = $LOG/ceph-cluster.log
 [mgr]
+admin_socket = $CEPH/asok/mgr.asok
 mgr_data = $CEPH/mgr
 [osd]
+admin_socket = $CEPH/asok/osd.asok
 osd_data = $CEPH/osd
 osd_objectstore = bluestore
 bluestore_block_create = true
@@ -47,6 +51,7 @@ bluestore_cache_size = 67108864
 osd_memory_target = 939524096
 osd_op_num_shards = 1
 [mds]
+admin_socket = $CEPH/asok/mds.asok
 mds_data = $CEPH/mds
 mds_cache_memory_limit = 134217728
 # clients of the last life (ganesha) do not come back after "down": do not wait 45 s for them
@@ -98,7 +103,11 @@ ceph_make() {
   ceph_make_filesystem
 }
 
-ceph_active() { local s; s=$(ceph_cli -s) && grep -q 'mgr: x(active' <<<"$s" && grep -q 'mds: 1/1 daemons up' <<<"$s"; }
+ceph_active() { # all of it, and no placement group that a killed OSD has left stale
+  local s
+  s=$(ceph_cli -s) && grep -q 'mgr: x(active' <<<"$s" && grep -q 'mds: 1/1 daemons up' <<<"$s" && grep -q '1 osds: 1 up' <<<"$s" &&
+    ceph_cli pg stat | grep -qE '^([0-9]+) pgs: \1 active\+clean[;,]'
+}
 
 ceph_up() {
   once ceph ceph_make

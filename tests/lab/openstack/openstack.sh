@@ -110,6 +110,7 @@ openstack_down() { # what depends on others stops first; the Python services wai
   stop ceph-mds ceph-mgr dbus
   stop ceph-osd
   stop ceph-mon mariadb
+  rm -f "$VAR/ceph/asok"/*                     # killed processes leave theirs, with their number in the name
   mark "openstack down"
 }
 
