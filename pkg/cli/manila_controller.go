@@ -41,7 +41,7 @@ func (o *manilaOptions) flags(f *pflag.FlagSet) {
 }
 
 // driverName is what the CSI specification allows: a domain name of at most 63 characters.
-var driverName = regexp.MustCompile(`^[a-zA-Z0-9]([-a-zA-Z0-9.]{0,61}[a-zA-Z0-9])?$`) //nolint:gochecknoglobals // a compiled constant
+var driverName = regexp.MustCompile(`^[a-zA-Z0-9]([-a-zA-Z0-9.]{0,61}[a-zA-Z0-9])?$`)
 
 func (o *manilaOptions) check() (wrong []error) {
 	if err := required("endpoint", o.endpoint, "the socket to serve on, such as unix:///csi/csi.sock"); err != nil {

@@ -77,7 +77,7 @@ func (c *cloud) calls() (list []string, logins int) {
 			logins++
 		case call.Service == openstacksim.ServiceManila && call.Path != "/v2/":
 			path := strings.TrimPrefix(call.Path, "/v2/")
-			for _, s := range strings.Split(path, "/") {
+			for s := range strings.SplitSeq(path, "/") {
 				if len(s) == 36 {
 					path = strings.Replace(path, s, "ID", 1)
 				}

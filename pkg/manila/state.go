@@ -213,18 +213,21 @@ func compatible(spec *Spec, s *Share) error {
 	differs := func(what, has, wants string) error {
 		return fmt.Errorf("%w: its %s is %s, and %s is wanted", ErrIncompatible, what, has, wants)
 	}
-	switch {
-	case s.SizeGiB < spec.SizeGiB:
+	if s.SizeGiB < spec.SizeGiB {
 		return differs("size", fmt.Sprintf("%d GiB", s.SizeGiB), fmt.Sprintf("%d GiB", spec.SizeGiB))
-	case spec.MaxGiB > 0 && s.SizeGiB > spec.MaxGiB:
+	}
+	if spec.MaxGiB > 0 && s.SizeGiB > spec.MaxGiB {
 		return differs("size", fmt.Sprintf("%d GiB", s.SizeGiB), fmt.Sprintf("at most %d GiB", spec.MaxGiB))
+	}
+	optional := func(has, wants string) bool { return wants != "" && wants != has }
+	switch {
 	case s.Protocol != spec.Protocol:
 		return differs("protocol", s.Protocol, spec.Protocol)
-	case spec.Type != "" && spec.Type != s.Type && spec.Type != s.TypeID:
+	case optional(s.Type, spec.Type) && spec.Type != s.TypeID:
 		return differs("type", s.Type, spec.Type)
-	case spec.Zone != "" && spec.Zone != s.Zone && s.Zone != "":
+	case optional(s.Zone, spec.Zone) && s.Zone != "":
 		return differs("availability zone", s.Zone, spec.Zone)
-	case spec.NetworkID != "" && spec.NetworkID != s.NetworkID:
+	case optional(s.NetworkID, spec.NetworkID):
 		return differs("share network", s.NetworkID, spec.NetworkID)
 	case spec.SnapshotID != s.SnapshotID:
 		return differs("source snapshot", orNone(s.SnapshotID), orNone(spec.SnapshotID))

@@ -6,6 +6,7 @@ package sanity
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +17,6 @@ import (
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/ginkgo/v2/types"
 	"github.com/onsi/gomega"
-
 	"mooring/pkg/grpcserver"
 	"mooring/pkg/manila"
 	"mooring/pkg/manila/csi"
@@ -91,7 +91,7 @@ func (d *driver) start(t *testing.T) *csisanity.TestConfig {
 		t.Fatal(err)
 	}
 	t.Cleanup(cloud.Close)
-	dir, err := os.MkdirTemp("", "sanity") // shorter than t.TempDir: a socket's path has 107 bytes at most
+	dir, err := os.MkdirTemp("", "sanity") //nolint:usetesting // shorter than t.TempDir: a socket's path has 107 bytes at most
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func (d *driver) finish(t *testing.T) {
 	}
 	logins := 0
 	for _, call := range d.cloud.Calls.All() {
-		if call.Service == openstacksim.ServiceKeystone && strings.HasSuffix(call.Path, "/auth/tokens") && call.Method == "POST" {
+		if call.Service == openstacksim.ServiceKeystone && strings.HasSuffix(call.Path, "/auth/tokens") && call.Method == http.MethodPost {
 			logins++
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -228,12 +229,10 @@ func TestVolumeContextAndMetadata(t *testing.T) {
 	d := start(t, openstacksim.ManilaConfig{})
 	v := d.create(t, "CEPHFS", func(r *spec.CreateVolumeRequest) {
 		r.CapacityRange.RequiredBytes = 1<<30 + 1
-		for k, value := range map[string]string{
+		maps.Copy(r.GetParameters(), map[string]string{
 			"appendShareMetadata": `{"team":"a"}`, "cephfs-clientID": "u1,u2", "cephfs-mounter": "fuse", "csi.storage.k8s.io/pvc/name": "data",
 			"csi.storage.k8s.io/pvc/namespace": "ns", "csi.storage.k8s.io/pv/name": "pvc-1",
-		} {
-			r.Parameters[k] = value
-		}
+		})
 	})
 	if v.GetCapacityBytes() != 2<<30 {
 		t.Errorf("the volume has %d bytes", v.GetCapacityBytes())
@@ -273,7 +272,7 @@ func TestCreateVolumeIsRefused(t *testing.T) {
 		"a long name":       {func(r *spec.CreateVolumeRequest) { r.Name = strings.Repeat("x", 256) }, codes.InvalidArgument, "256 characters"},
 		"no capability":     {func(r *spec.CreateVolumeRequest) { r.VolumeCapabilities = nil }, codes.InvalidArgument, "capabilities are missing"},
 		"unknown parameter": {func(r *spec.CreateVolumeRequest) { r.Parameters["typ"] = "x" }, codes.InvalidArgument, `"typ" is unknown`},
-		"no protocol":       {func(r *spec.CreateVolumeRequest) { delete(r.Parameters, "protocol") }, codes.InvalidArgument, "protocol is missing"},
+		"no protocol":       {func(r *spec.CreateVolumeRequest) { delete(r.GetParameters(), "protocol") }, codes.InvalidArgument, "protocol is missing"},
 		"a dangerous option": {func(r *spec.CreateVolumeRequest) {
 			r.VolumeCapabilities[0].GetMount().MountFlags = []string{"addr=1.2.3.4"}
 		}, codes.InvalidArgument, "the driver sets it"},

@@ -120,10 +120,9 @@ func grants(name string, class *params.Class, p params.Protocol) []manila.Grant 
 // cephxID is the cephx user of a volume: its name, as with CPO, or something that follows from it where Ceph would not take the
 // name.
 func cephxID(name string) string {
-	ok := !strings.ContainsFunc(name, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	})
-	if ok && name != "" {
+	const characters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	strange := strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune(characters, r) })
+	if !strange && name != "" {
 		return name
 	}
 	sum := sha256.Sum256([]byte(name))

@@ -44,10 +44,3 @@ func (b *bounded) do(ctx context.Context, key string, f func() error) error {
 		return ctx.Err()
 	}
 }
-
-// stuck is how many calls run right now.
-func (b *bounded) stuck() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.running)
-}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,11 +53,11 @@ func (m *Mounter) MountCephFS(ctx context.Context, target string, v CephFS) erro
 		err := m.mountCephKernel(ctx, target, v)
 		if v.Mounter == CephAuto && errors.Is(err, ErrUnsupported) {
 			m.options.Logger.DebugContext(ctx, "this kernel has no ceph client: using ceph-fuse", slog.String("path", target))
-			if fuse := m.mountCephFuse(ctx, target, v); errors.Is(fuse, ErrUnsupported) {
+			fuse := m.mountCephFuse(ctx, target, v)
+			if errors.Is(fuse, ErrUnsupported) {
 				return errors.Join(err, fuse)
-			} else {
-				return fuse
 			}
+			return fuse
 		}
 		return err
 	})
@@ -85,6 +86,27 @@ func (m *Mounter) mountCephKernel(ctx context.Context, target string, v CephFS) 
 	return m.call(ctx, v.Export.String(), target, "ceph", flags, strings.Join(data, ","))
 }
 
+// fuseOptions are the arguments for a share's options: settings of Ceph's client, and options of FUSE.
+func fuseOptions(v CephFS) (args []string) {
+	var fuse []string
+	for _, o := range v.FuseOptions {
+		switch {
+		case strings.HasPrefix(o, "client_"):
+			args = append(args, "--"+o)
+		case slices.Contains([]string{"nonempty", "big_writes", "defaults", "_netdev", "rw"}, o): // what libfuse 3 does anyway, or refuses to hear
+		default:
+			fuse = append(fuse, o)
+		}
+	}
+	if v.ReadOnly {
+		fuse = append(fuse, "ro")
+	}
+	if len(fuse) > 0 {
+		args = append(args, "-o", strings.Join(fuse, ","))
+	}
+	return args
+}
+
 func (m *Mounter) mountCephFuse(ctx context.Context, target string, v CephFS) error {
 	args := []string{target, "-m", strings.Join(v.Export.Monitors, ","), "-r", v.Export.Path, "--log-file=" + "/dev/null", "--admin-socket="}
 	if v.FS != "" {
@@ -96,22 +118,7 @@ func (m *Mounter) mountCephFuse(ctx context.Context, target string, v CephFS) er
 		bound = min(bound, time.Until(deadline))
 	}
 	args = append(args, fmt.Sprintf("--client_mount_timeout=%d", int(math.Max(1, bound.Seconds()))))
-	fuse := []string{}
-	for _, o := range v.FuseOptions {
-		switch {
-		case strings.HasPrefix(o, "client_"):
-			args = append(args, "--"+o)
-		case o == "nonempty" || o == "big_writes" || o == "defaults" || o == "_netdev" || o == "rw": // what libfuse 3 does anyway, or refuses to hear
-		default:
-			fuse = append(fuse, o)
-		}
-	}
-	if v.ReadOnly {
-		fuse = append(fuse, "ro")
-	}
-	if len(fuse) > 0 {
-		args = append(args, "-o", strings.Join(fuse, ","))
-	}
+	args = append(args, fuseOptions(v)...)
 	err := m.calls.do(ctx, "mount "+target, func() error { return m.options.System.CephFuse(ctx, v.User, v.Key, args) })
 	switch {
 	case err == nil:

@@ -103,11 +103,13 @@ func splitExport(location string) (host, path string, err error) {
 	}
 	for element := range strings.SplitSeq(path, "/") {
 		if element == ".." {
-			return "", "", fmt.Errorf("%w: %q: the path has a ..", ErrExport, location)
+			return "", "", fmt.Errorf("%w: %q: the path has .. in it", ErrExport, location)
 		}
 	}
 	return host, path, nil
 }
+
+const hostCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 // isHostName takes what RFC 1123 takes, and the underscore that people use.
 func isHostName(s string) bool {
@@ -118,10 +120,8 @@ func isHostName(s string) bool {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 			return false
 		}
-		for _, c := range []byte(label) {
-			if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
-				return false
-			}
+		if strings.ContainsFunc(label, func(r rune) bool { return !strings.ContainsRune(hostCharacters, r) }) {
+			return false
 		}
 	}
 	return true

@@ -220,9 +220,9 @@ func (m *Mounter) detach(ctx context.Context, target string) error {
 // hang on a dead mount, so only the directory it is in is resolved.
 func (m *Mounter) layers(path string) ([]mountutils.MountInfo, error) {
 	path = filepath.Clean(path)
-	real := path
+	resolved := path
 	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-		real = filepath.Join(dir, filepath.Base(path))
+		resolved = filepath.Join(dir, filepath.Base(path))
 	}
 	table, err := m.options.System.Table()
 	if err != nil {
@@ -230,7 +230,7 @@ func (m *Mounter) layers(path string) ([]mountutils.MountInfo, error) {
 	}
 	var found []mountutils.MountInfo
 	for _, entry := range table {
-		if entry.MountPoint == path || entry.MountPoint == real {
+		if entry.MountPoint == path || entry.MountPoint == resolved {
 			found = append(found, entry)
 		}
 	}

@@ -98,7 +98,7 @@ func (m *Mounter) localAddress(ctx context.Context, server netip.Addr) string {
 	if err != nil {
 		return fallback
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // nothing was sent
 	if local, ok := conn.LocalAddr().(*net.UDPAddr); ok {
 		return local.AddrPort().Addr().WithZone("").String()
 	}

@@ -62,6 +62,10 @@ func vetOne(kind Kind, option string) error {
 	if !ok && kind == KindCephFuse && strings.HasPrefix(name, "client_") && hasValue {
 		takesValue, ok = true, true // Ceph's own client settings
 	}
+	return checkForm(kind, name, value, ok, takesValue, hasValue)
+}
+
+func checkForm(kind Kind, name, value string, ok, takesValue, hasValue bool) error {
 	switch {
 	case !ok:
 		return fmt.Errorf("%w: %q is no known option of %s; known are %s", ErrOption, name, kind, strings.Join(names(kind), " "))

@@ -56,12 +56,12 @@ func (k Kernel) CephFuse(ctx context.Context, user, key string, args []string) e
 	if err != nil {
 		return fmt.Errorf("a keyring in memory: %w", err)
 	}
-	defer keyring.Close()
+	defer keyring.Close() //nolint:errcheck // it is memory
 	output, err := memoryFile("output", "")
 	if err != nil {
 		return fmt.Errorf("a file in memory: %w", err)
 	}
-	defer output.Close()
+	defer output.Close() //nolint:errcheck // it is memory
 	args = append([]string{"-c", os.DevNull, "-k", fmt.Sprintf("/proc/self/fd/%d", keyringFD), "--id", user}, args...)
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the program is the operator's, the arguments are vetted and no shell reads them
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -97,7 +97,7 @@ func memoryFile(name, content string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), name) //nolint:gosec // a file descriptor is not negative here
+	f := os.NewFile(uintptr(fd), name)
 	if _, err := f.WriteString(content); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

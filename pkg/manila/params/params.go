@@ -99,7 +99,7 @@ type Error struct {
 func (e *Error) Error() string { return string(e.Place) + ": " + strings.Join(e.Mistakes, "; ") }
 
 // Is makes errors.Is(err, ErrInvalid) work.
-func (e *Error) Is(target error) bool { return target == ErrInvalid } //nolint:errorlint // a sentinel is compared by identity here
+func (e *Error) Is(target error) bool { return target == ErrInvalid }
 
 // ParseClass reads StorageClass parameters, as external-provisioner hands them on.
 func ParseClass(parameters map[string]string) (Class, error) {

@@ -62,7 +62,7 @@ func classKeys() []key {
 			name: "access", value: "static", fallback: "static",
 			doc: "Who makes access rules. `static`: the controller, at creation, for `nfs-shareClient` or `cephfs-clientID`. " +
 				"(`node` and `none` are not there yet.)",
-			class: func(c *Class, v string) error {
+			class: func(_ *Class, v string) error {
 				if v != string(AccessStatic) {
 					return fmt.Errorf("%q is not there: this version has static alone", v)
 				}
@@ -310,7 +310,10 @@ func joinExports(exports []string) string {
 	if len(exports) == 0 {
 		return ""
 	}
-	b, _ := json.Marshal(exports) // a list of strings can be marshalled
+	b, err := json.Marshal(exports)
+	if err != nil { // a list of strings can be marshalled
+		return ""
+	}
 	return string(b)
 }
 

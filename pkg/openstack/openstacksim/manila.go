@@ -301,19 +301,19 @@ func (v manilaVersion) atLeast(minor int) bool {
 	return v.major > 2 || v.major == 2 && v.minor >= minor
 }
 
-// manilaFault is an error answer of the API.
-type manilaFault struct {
+// manilaFaultError is an error answer of the API.
+type manilaFaultError struct {
 	status  int
 	message string
 }
 
-func (f *manilaFault) Error() string { return fmt.Sprintf("%d: %s", f.status, f.message) }
+func (f *manilaFaultError) Error() string { return fmt.Sprintf("%d: %s", f.status, f.message) }
 
 func manilaErrorf(status int, format string, args ...any) error {
 	if len(args) == 0 {
-		return &manilaFault{status: status, message: format}
+		return &manilaFaultError{status: status, message: format}
 	}
-	return &manilaFault{status: status, message: fmt.Sprintf(format, args...)}
+	return &manilaFaultError{status: status, message: fmt.Sprintf(format, args...)}
 }
 
 // The texts of bare webob errors, which Manila raises where it has nothing to add.
@@ -424,16 +424,16 @@ func (m *Manila) negotiate(r *request) (manilaVersion, error) {
 	}
 	v, ok := parseManilaVersion(text)
 	if !ok {
-		return v, &manilaFault{http.StatusBadRequest, "API Version String %(version)s is of invalid format. Must be of format MajorNum.MinorNum."}
+		return v, &manilaFaultError{http.StatusBadRequest, "API Version String %(version)s is of invalid format. Must be of format MajorNum.MinorNum."}
 	}
 	if v.major != 2 || v.minor > m.max.minor {
-		return v, &manilaFault{http.StatusNotAcceptable, "Version %(req_ver)s is not supported by the API. Minimum is %(min_ver)s and maximum is %(max_ver)s."}
+		return v, &manilaFaultError{http.StatusNotAcceptable, "Version %(req_ver)s is not supported by the API. Minimum is %(min_ver)s and maximum is %(max_ver)s."}
 	}
 	return v, nil
 }
 
 func (m *Manila) fail(w *reply, err error) {
-	f := &manilaFault{status: http.StatusInternalServerError, message: "The server has either erred or is incapable of performing the requested operation."}
+	f := &manilaFaultError{status: http.StatusInternalServerError, message: "The server has either erred or is incapable of performing the requested operation."}
 	errors.As(err, &f)
 	detail := map[string]any{"code": f.status, "message": f.message}
 	if f.status == http.StatusRequestEntityTooLarge {

@@ -149,29 +149,45 @@ var (
 
 // manilaCheckAccess follows validate_access of manila/api/common.py.
 func manilaCheckAccess(v manilaVersion, kind, to string) error {
-	bad := func(text string, args ...any) error { return manilaErrorf(http.StatusBadRequest, text, args...) }
+	text := "Only 'ip', 'user' or 'cert' access types are supported."
 	switch {
 	case kind == "ip":
 		return manilaCheckIP(v, to)
-	case kind == "user" && manilaPeriodPattern.MatchString(to):
-		return bad("Invalid user or group name,cannot consist solely of periods or spaces.")
-	case kind == "user" && !manilaUserPattern.MatchString(to):
-		return bad(`Invalid user or group name. Must be 4-255 characters and consist of alphanumeric characters and exclude special characters "/\[]:;|=,+*?<>`)
 	case kind == "user":
-		return nil
-	case kind == "cephx" && v.atLeast(13) && to == "":
-		return bad("Ceph IDs may not be empty.")
-	case kind == "cephx" && v.atLeast(13) && strings.ContainsFunc(to, func(r rune) bool { return r > '~' || r < ' ' && !strings.ContainsRune("\t\n\r\v\f", r) }):
-		return bad("Ceph IDs must consist of ASCII printable characters.")
-	case kind == "cephx" && v.atLeast(13) && strings.Contains(to, "."):
-		return bad("Ceph IDs may not contain periods.")
+		text = manilaCheckUser(to)
 	case kind == "cephx" && v.atLeast(13):
-		return nil
+		text = manilaCheckCephx(to)
 	case v.atLeast(13):
-		return bad("Only 'ip', 'user', 'cert' or 'cephx' access types are supported.")
-	default:
-		return bad("Only 'ip', 'user' or 'cert' access types are supported.")
+		text = "Only 'ip', 'user', 'cert' or 'cephx' access types are supported."
 	}
+	if text == "" {
+		return nil
+	}
+	return &manilaFaultError{http.StatusBadRequest, text}
+}
+
+// manilaCheckUser says what is wrong with a user; empty: nothing.
+func manilaCheckUser(to string) string {
+	switch {
+	case manilaPeriodPattern.MatchString(to):
+		return "Invalid user or group name,cannot consist solely of periods or spaces."
+	case !manilaUserPattern.MatchString(to):
+		return `Invalid user or group name. Must be 4-255 characters and consist of alphanumeric characters and exclude special characters "/\[]:;|=,+*?<>`
+	}
+	return ""
+}
+
+// manilaCheckCephx says what is wrong with a cephx id; empty: nothing.
+func manilaCheckCephx(to string) string {
+	switch {
+	case to == "":
+		return "Ceph IDs may not be empty."
+	case strings.ContainsFunc(to, func(r rune) bool { return r > '~' || r < ' ' && !strings.ContainsRune("\t\n\r\v\f", r) }):
+		return "Ceph IDs must consist of ASCII printable characters."
+	case strings.Contains(to, "."):
+		return "Ceph IDs may not contain periods."
+	}
+	return ""
 }
 
 func manilaCheckIP(v manilaVersion, to string) error {
@@ -197,7 +213,7 @@ func (m *Manila) beginGrant(s *manilaShare, r *manilaRule) {
 	}
 	fail := func(detail string) {
 		r.state = ruleError
-		m.message(s.project, "SHARE", s.id, "010", detail)
+		m.message(s.project, s.id, "010", detail)
 	}
 	half := m.cfg.Delays.Grant / 2
 	m.later(half, func() {

@@ -355,10 +355,10 @@ func (m *Manila) deleteQuota(c *manilaCall) (manilaAnswer, error) {
 	return manilaAnswer{status: http.StatusAccepted}, nil
 }
 
-// message leaves a user message, as share managers do when an asynchronous step fails.
-func (m *Manila) message(project, kind, resource, action, detail string) {
+// message leaves a user message about a share, as share managers do when an asynchronous step fails.
+func (m *Manila) message(project, share, action, detail string) {
 	m.messages = append(m.messages, &manilaMessage{
-		id: newUUID(), project: project, action: action, detail: detail, kind: kind, resource: resource, request: "req-" + newUUID(), created: m.now(),
+		id: newUUID(), project: project, action: action, detail: detail, kind: "SHARE", resource: share, request: "req-" + newUUID(), created: m.now(),
 	})
 }
 

@@ -71,7 +71,7 @@ func (m *Manila) shareRoutes() []route {
 func (m *Manila) share(c *manilaCall, text string) (*manilaShare, error) {
 	s, ok := m.shares[c.PathValue("id")]
 	if !ok || s.project != c.project && !c.admin() && !s.public {
-		return nil, &manilaFault{http.StatusNotFound, text}
+		return nil, &manilaFaultError{http.StatusNotFound, text}
 	}
 	return s, nil
 }
@@ -167,7 +167,7 @@ func (m *Manila) createShare(c *manilaCall) (manilaAnswer, error) {
 		snapshot: manilaText(body, "snapshot_id"),
 	}
 	if s.zone != "" && !slices.Contains(m.cfg.AvailabilityZones, s.zone) {
-		return manilaAnswer{}, &manilaFault{http.StatusNotFound, "Availability zone %(id)s could not be found."} // the template, as with a real one
+		return manilaAnswer{}, &manilaFaultError{http.StatusNotFound, "Availability zone %(id)s could not be found."} // the template, as with a real one
 	}
 	if err := m.checkSource(c, s); err != nil {
 		return manilaAnswer{}, err
@@ -222,23 +222,16 @@ func (m *Manila) checkSource(c *manilaCall, s *manilaShare) error {
 
 func (m *Manila) resolveType(s *manilaShare, wanted string) error {
 	parent := s.typ
-	if wanted == "" {
-		if s.typ == nil {
-			for _, t := range m.types {
-				if t.Default {
-					s.typ = t
-				}
-			}
-		}
-		if s.typ == nil {
-			return manilaErrorf(http.StatusBadRequest, "Invalid input received: No default share type is configured.")
-		}
-	} else {
-		t := m.typeByName(wanted)
-		if t == nil {
+	if wanted != "" {
+		if s.typ = m.typeByName(wanted); s.typ == nil {
 			return manilaErrorf(http.StatusNotFound, "Share type not found.")
 		}
-		s.typ = t
+	} else if s.typ == nil {
+		i := slices.IndexFunc(m.types, func(t *manilaType) bool { return t.Default })
+		if i < 0 {
+			return manilaErrorf(http.StatusBadRequest, "Invalid input received: No default share type is configured.")
+		}
+		s.typ = m.types[i]
 	}
 	if parent != nil && parent != s.typ {
 		return manilaErrorf(http.StatusBadRequest, "Invalid input received: Invalid share type specified: the requested share type must match the type of "+
@@ -297,10 +290,10 @@ func (m *Manila) beginCreate(s *manilaShare) {
 		switch {
 		case spoiled:
 			s.status = manilaError
-			m.message(s.project, "SHARE", s.id, "002", bad.Detail)
+			m.message(s.project, s.id, "002", bad.Detail)
 		case !slices.Contains(s.typ.Protocols, s.proto):
 			s.status = manilaError
-			m.message(s.project, "SHARE", s.id, "001", "008")
+			m.message(s.project, s.id, "001", "008")
 		default:
 			s.status, s.progress = manilaAvailable, "100%"
 			if s.zone == "" {
@@ -352,7 +345,7 @@ func (m *Manila) deleteShare(c *manilaCall) (manilaAnswer, error) {
 		return manilaAnswer{}, err
 	}
 	if !slices.Contains([]string{manilaAvailable, manilaError, "inactive"}, s.status) {
-		return manilaAnswer{}, &manilaFault{http.StatusForbidden, manilaInvalidShareText}
+		return manilaAnswer{}, &manilaFaultError{http.StatusForbidden, manilaInvalidShareText}
 	}
 	if err := m.checkDependents(s); err != nil {
 		return manilaAnswer{}, err
@@ -369,7 +362,7 @@ func (m *Manila) checkDependents(s *manilaShare) error {
 		}
 	}
 	if n > 0 {
-		return &manilaFault{http.StatusForbidden, manilaInvalidShareText}
+		return &manilaFaultError{http.StatusForbidden, manilaInvalidShareText}
 	}
 	return nil
 }
@@ -386,7 +379,7 @@ func (m *Manila) beginDelete(s *manilaShare, force bool) {
 		}
 		if spoiled && !force {
 			s.status = manilaErrorDeleting
-			m.message(s.project, "SHARE", s.id, "007", bad.Detail)
+			m.message(s.project, s.id, "007", bad.Detail)
 			return
 		}
 		delete(m.shares, s.id)
@@ -485,7 +478,7 @@ func (m *Manila) resize(s *manilaShare, size int, steps resizeSteps) {
 		case m.shares[s.id] != s || s.status != steps.during:
 		case spoiled:
 			s.status = steps.failed
-			m.message(s.project, "SHARE", s.id, steps.action, steps.detail)
+			m.message(s.project, s.id, steps.action, steps.detail)
 		default:
 			s.status, s.size, s.updated = manilaAvailable, size, m.now()
 		}
@@ -538,19 +531,7 @@ func (m *Manila) listShares(detail bool) manilaHandler {
 		if err != nil {
 			return manilaAnswer{}, err
 		}
-		found := []*manilaShare{}
-		for _, s := range m.shares {
-			if s.project != c.project && !(c.admin() && manilaTrue(q.Get("all_tenants"))) && !(s.public && manilaTrue(q.Get("is_public"))) {
-				continue
-			}
-			if manilaTrue(q.Get("is_soft_deleted")) && c.v.atLeast(69) {
-				continue // the recycle bin is always empty here
-			}
-			if m.shareMatches(c, s, q) && manilaSubset(metadata, s.metadata) {
-				found = append(found, s)
-			}
-		}
-		slices.SortFunc(found, func(a, b *manilaShare) int { return manilaOrder(q, a.created, b.created, a.name, b.name) })
+		found := m.findShares(c, q, metadata)
 		count := len(found)
 		views := []any{}
 		for _, s := range manilaSlice(found, page) {
@@ -569,6 +550,22 @@ func (m *Manila) listShares(detail bool) manilaHandler {
 		}
 		return manilaAnswer{http.StatusOK, body}, nil
 	}
+}
+
+// findShares are the shares that the caller may see and the query asks for, in its order.
+func (m *Manila) findShares(c *manilaCall, q url.Values, metadata map[string]string) []*manilaShare {
+	found := []*manilaShare{}
+	if manilaTrue(q.Get("is_soft_deleted")) && c.v.atLeast(69) {
+		return found // the recycle bin is always empty here
+	}
+	for _, s := range m.shares {
+		visible := s.project == c.project || c.admin() && manilaTrue(q.Get("all_tenants")) || s.public && manilaTrue(q.Get("is_public"))
+		if visible && m.shareMatches(c, s, q) && manilaSubset(metadata, s.metadata) {
+			found = append(found, s)
+		}
+	}
+	slices.SortFunc(found, func(a, b *manilaShare) int { return manilaOrder(q, a.created, b.created, a.name, b.name) })
+	return found
 }
 
 func (m *Manila) shareMatches(c *manilaCall, s *manilaShare, q url.Values) bool {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,9 +16,9 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
-
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
+
 	"mooring/tests/contract/target"
 )
 
@@ -168,9 +169,7 @@ func (a *api) share(t *testing.T, more object) object {
 func (a *api) make(t *testing.T, more object) object {
 	t.Helper()
 	body := object{"name": target.Unique(t), "share_proto": "NFS", "share_type": "dummy", "size": 1}
-	for k, v := range more {
-		body[k] = v
-	}
+	maps.Copy(body, more)
 	got := a.want(t, http.StatusOK, http.MethodPost, "shares", object{"share": body}).object("share")
 	a.cleanUp(t, "shares/"+got.text("id"))
 	return got

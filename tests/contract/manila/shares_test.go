@@ -1,6 +1,7 @@
 package manila_test
 
 import (
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -153,9 +154,7 @@ func TestSharesThatAreRefused(t *testing.T) {
 		{400, "Metadata property value is greater than 1023 characters.", object{"metadata": object{"k": strings.Repeat("v", 1024)}}},
 	} {
 		body := object{"name": target.Unique(t), "share_proto": "NFS", "share_type": "dummy", "size": 1}
-		for k, v := range c.change {
-			body[k] = v
-		}
+		maps.Copy(body, c.change)
 		a.refused(t, c.status, c.words, http.MethodPost, "shares", object{"share": body})
 	}
 	a.refused(t, 422, "Unable to process the contained instructions", http.MethodPost, "shares", object{"chair": object{}})
@@ -246,7 +245,7 @@ func TestMetadata(t *testing.T) {
 	t.Parallel()
 	_, a := open(t)
 	path := "shares/" + a.share(t, object{"metadata": object{"a": "1"}}).text("id") + "/metadata"
-	set := func(method string, md object, want object) {
+	set := func(method string, md, want object) {
 		t.Helper()
 		a.want(t, http.StatusOK, method, path, object{"metadata": md})
 		if got := a.want(t, http.StatusOK, http.MethodGet, path, nil).object("metadata"); len(got) != len(want) || slices.ContainsFunc(keys(want), func(k string) bool { return got[k] != want[k] }) {

@@ -1,6 +1,7 @@
 package manila_test
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"testing"
@@ -55,9 +56,7 @@ func TestSnapshots(t *testing.T) {
 	}
 	body := func(change object) object {
 		out := object{"name": target.Unique(t), "share_proto": "NFS", "size": 1, "snapshot_id": id}
-		for k, v := range change {
-			out[k] = v
-		}
+		maps.Copy(out, change)
 		return object{"share": out}
 	}
 	a.refused(t, 400, "Invalid input received: Invalid share type specified: the requested share type must match the type of the source share. If a share type is not "+

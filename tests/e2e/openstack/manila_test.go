@@ -18,10 +18,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
-
 	"mooring/pkg/manila"
 	"mooring/pkg/manila/mount"
 	"mooring/pkg/openstack"
+
 	"mooring/tests/contract/target"
 	"mooring/tests/peer/process"
 )
@@ -38,7 +38,7 @@ type csiDriver struct {
 // mooringProgram is the program under test: that of MOORING_BIN, which make sets, or one that is built now.
 func mooringProgram(t *testing.T, dir string) string {
 	t.Helper()
-	if bin := os.Getenv("MOORING_BIN"); bin != "" {
+	if bin := os.Getenv("MOORING_BIN"); bin != "" { //nolint:forbidigo // a test has no cli.Env
 		return filepath.Join(bin, "mooring")
 	}
 	program := filepath.Join(dir, "mooring")
@@ -52,7 +52,7 @@ func mooringProgram(t *testing.T, dir string) string {
 
 func startCSI(t *testing.T) *csiDriver {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "e2e") // shorter than t.TempDir: a socket's path has 107 bytes at most
+	dir, err := os.MkdirTemp("", "e2e") //nolint:usetesting // shorter than t.TempDir: a socket's path has 107 bytes at most
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,6 +159,7 @@ func (d *csiDriver) remove(t *testing.T, v *csi.Volume) {
 // and published by the node's, written and read, still read after the node process was killed and came back, and taken away
 // without a trace.
 func TestCephFSVolume(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("mounting needs root")
 	}
@@ -262,6 +263,7 @@ func cephFuse(t *testing.T, dir string) (found []string) {
 
 // TestNFSVolume makes and removes an NFS volume; mounting it needs a kernel with an NFS client.
 func TestNFSVolume(t *testing.T) {
+	t.Parallel()
 	d := startCSI(t)
 	v := d.create(t, "NFS", "cephfs-nfs")
 	if exports := v.GetVolumeContext()["exportLocations"]; !strings.Contains(exports, ":/") {
@@ -295,6 +297,7 @@ func (d *csiDriver) mountNFS(t *testing.T, v *csi.Volume) {
 
 // TestRefusedVolumes: what a real Manila refuses has the code that external-provisioner acts on.
 func TestRefusedVolumes(t *testing.T) {
+	t.Parallel()
 	d := startCSI(t)
 	for name, c := range map[string]struct {
 		size int64

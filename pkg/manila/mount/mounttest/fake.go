@@ -73,8 +73,8 @@ func (s *System) Mount(source, target, fstype string, flags uintptr, data string
 }
 
 func (s *System) remount(target string) error {
-	for i := len(s.table) - 1; i >= 0; i-- {
-		if s.table[i].MountPoint == realPath(target) {
+	for i, entry := range slices.Backward(s.table) {
+		if entry.MountPoint == realPath(target) {
 			s.table[i].MountOptions = []string{"ro"}
 			return nil
 		}
@@ -84,13 +84,13 @@ func (s *System) remount(target string) error {
 
 // Unmount takes away the topmost entry at target.
 func (s *System) Unmount(target string, flags int) error {
-	if err := s.note(Call{Name: "unmount", Target: target, Flags: uintptr(flags)}); err != nil { //nolint:gosec // flags are small
+	if err := s.note(Call{Name: "unmount", Target: target, Flags: uintptr(flags)}); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := len(s.table) - 1; i >= 0; i-- {
-		if s.table[i].MountPoint == realPath(target) {
+	for i, entry := range slices.Backward(s.table) {
+		if entry.MountPoint == realPath(target) {
 			s.table = slices.Delete(s.table, i, i+1)
 			return nil
 		}
