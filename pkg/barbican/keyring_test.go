@@ -139,6 +139,15 @@ func TestKeyringReads(t *testing.T) {
 		if _, used, err := next.Encrypt(testDEK()); err != nil || used != (KeyRef{uuidB, 2}).KeyID() {
 			t.Errorf("the next keyring writes with %q, %v", used, err)
 		}
+		// A secret that is put back to use has a new key id, and reads what it wrote under the old one.
+		again := start(t, v, Options{Entries: []Entry{{Ref: KeyRef{uuidA, 3}}, {Ref: KeyRef{uuidA, 1}, ReadOnly: true}}, ClusterID: "c"})
+		synctest.Wait()
+		if got, err := again.Decrypt(id, ciphertext); err != nil || !bytes.Equal(got, testDEK()) {
+			t.Errorf("the key that is back: %x, %v", got, err)
+		}
+		if _, err := again.Decrypt(KeyRef{uuidA, 3}.KeyID(), ciphertext); !errors.Is(err, ErrCiphertext) {
+			t.Errorf("under its new id: %v", err)
+		}
 		if _, err := foreign.Decrypt(id, ciphertext); !errors.Is(err, ErrCiphertext) {
 			t.Errorf("another cluster: error %v", err)
 		}

@@ -38,9 +38,9 @@ type Policy struct {
 // The rules: an entry is fetched until it is held; the active key is the held one with the highest generation whose activation
 // has come; the ring never goes back to a lower generation (the high-water mark), not even when a higher one disappears.
 type Ring struct {
-	keys      map[uint64]keyState // by generation
-	active    uint64              // a generation; 0: none
-	highWater uint64              // the highest generation that was ever active
+	keys      map[KeyRef]keyState
+	active    KeyRef // zero: none
+	highWater uint64 // the highest generation that was ever active
 }
 
 type keyState struct {
@@ -52,19 +52,18 @@ type keyState struct {
 }
 
 // NewRing starts from a list and the high-water mark that an earlier process left, 0 if there is none. It refuses a list with
-// a generation or a secret twice, and one that has no key to become active.
+// a generation twice, and one that has no key to become active. A secret may be there twice: put back to use, it has a new generation
+// and is still to be read under the old one.
 func NewRing(entries []Entry, highWater uint64) (Ring, error) {
-	r := Ring{keys: make(map[uint64]keyState, len(entries)), highWater: highWater}
-	secrets := map[string]uint64{}
+	r := Ring{keys: make(map[KeyRef]keyState, len(entries)), highWater: highWater}
+	generations := map[uint64]bool{}
 	writable := false
 	for _, e := range entries {
-		if _, twice := r.keys[e.Ref.Generation]; twice {
+		if generations[e.Ref.Generation] {
 			return Ring{}, fmt.Errorf("generation %d is given to two keys", e.Ref.Generation)
 		}
-		if _, twice := secrets[e.Ref.Secret]; twice {
-			return Ring{}, fmt.Errorf("secret %s is there twice", e.Ref.Secret)
-		}
-		r.keys[e.Ref.Generation], secrets[e.Ref.Secret] = keyState{Entry: e}, e.Ref.Generation
+		generations[e.Ref.Generation] = true
+		r.keys[e.Ref] = keyState{Entry: e}
 		writable = writable || (!e.ReadOnly && e.Ref.Generation >= highWater)
 	}
 	if !writable {
@@ -74,25 +73,25 @@ func NewRing(entries []Entry, highWater uint64) (Ring, error) {
 }
 
 // with returns a copy in which one key is changed; rings are never changed in place.
-func (r Ring) with(generation uint64, change func(*keyState)) Ring {
-	k, ok := r.keys[generation]
+func (r Ring) with(ref KeyRef, change func(*keyState)) Ring {
+	k, ok := r.keys[ref]
 	if !ok {
 		return r
 	}
 	change(&k)
 	r.keys = maps.Clone(r.keys)
-	r.keys[generation] = k
+	r.keys[ref] = k
 	return r
 }
 
 // Held is the event that a key was fetched and passed its test.
 func (r Ring) Held(ref KeyRef) Ring {
-	return r.with(ref.Generation, func(k *keyState) { k.held, k.failures, k.retry = true, 0, time.Time{} })
+	return r.with(ref, func(k *keyState) { k.held, k.failures, k.retry = true, 0, time.Time{} })
 }
 
 // Failed is the event that a fetch failed.
 func (r Ring) Failed(ref KeyRef, why Failure, now time.Time, p Policy) Ring {
-	return r.with(ref.Generation, func(k *keyState) {
+	return r.with(ref, func(k *keyState) {
 		k.retry = now.Add(p.Wait(why, k.failures))
 		k.failures++
 	})
@@ -100,13 +99,12 @@ func (r Ring) Failed(ref KeyRef, why Failure, now time.Time, p Policy) Ring {
 
 // Advance lets time pass: the active key may change.
 func (r Ring) Advance(now time.Time) Ring {
-	for _, generation := range r.generations() {
-		k := r.keys[generation]
-		if generation < r.highWater {
+	for _, k := range r.newestFirst() {
+		if k.Ref.Generation < r.highWater {
 			break
 		}
 		if k.held && !k.ReadOnly && !k.Activation.After(now) {
-			r.active, r.highWater = generation, generation
+			r.active, r.highWater = k.Ref, k.Ref.Generation
 			break
 		}
 	}
@@ -145,13 +143,13 @@ func (r Ring) Wake(now time.Time) (time.Time, bool) {
 			wake = t
 		}
 	}
-	for generation, k := range r.keys {
+	for _, k := range r.keys {
 		if !k.held {
 			earlier(k.retry)
 			if k.retry.IsZero() {
 				return now, true
 			}
-		} else if !k.ReadOnly && generation > r.active && k.Activation.After(now) {
+		} else if !k.ReadOnly && k.Ref.Generation > r.active.Generation && k.Activation.After(now) {
 			earlier(k.Activation)
 		}
 	}
@@ -160,8 +158,7 @@ func (r Ring) Wake(now time.Time) (time.Time, bool) {
 
 // Active is the key to write with; false means there is none yet.
 func (r Ring) Active() (KeyRef, bool) {
-	k, ok := r.keys[r.active]
-	return k.Ref, ok && r.active != 0
+	return r.active, r.active != KeyRef{}
 }
 
 // HighWater is the highest generation that was ever active.
@@ -170,10 +167,9 @@ func (r Ring) HighWater() uint64 { return r.highWater }
 // Awaited is the key that is to be active once it is here: the highest generation that may write now, or the first to come.
 func (r Ring) Awaited(now time.Time) KeyRef {
 	var first keyState
-	for _, generation := range r.generations() {
-		k := r.keys[generation]
+	for _, k := range r.newestFirst() {
 		switch {
-		case k.ReadOnly || generation < r.highWater:
+		case k.ReadOnly || k.Ref.Generation < r.highWater:
 		case !k.Activation.After(now):
 			return k.Ref
 		case first.Ref.Secret == "" || k.Activation.Before(first.Activation):
@@ -184,22 +180,20 @@ func (r Ring) Awaited(now time.Time) KeyRef {
 }
 
 // Failures is how often in a row a key could not be fetched.
-func (r Ring) Failures(ref KeyRef) int { return r.keys[ref.Generation].failures }
+func (r Ring) Failures(ref KeyRef) int { return r.keys[ref].failures }
 
 // Missing are the keys that are not held, the newest first.
 func (r Ring) Missing() []KeyRef {
 	var missing []KeyRef
-	for _, generation := range r.generations() {
-		if k := r.keys[generation]; !k.held {
+	for _, k := range r.newestFirst() {
+		if !k.held {
 			missing = append(missing, k.Ref)
 		}
 	}
 	return missing
 }
 
-// generations are all of them, the highest first.
-func (r Ring) generations() []uint64 {
-	all := slices.Sorted(maps.Keys(r.keys))
-	slices.Reverse(all)
-	return all
+// newestFirst are all keys, the highest generation first.
+func (r Ring) newestFirst() []keyState {
+	return slices.SortedFunc(maps.Values(r.keys), func(a, b keyState) int { return cmp.Compare(b.Ref.Generation, a.Ref.Generation) })
 }

@@ -45,7 +45,7 @@ func TestNewRing(t *testing.T) {
 		"none":                  {nil, 0, false},
 		"only to read":          {[]Entry{{Ref: KeyRef{uuidA, 1}, ReadOnly: true}}, 0, false},
 		"a generation twice":    {[]Entry{{Ref: KeyRef{uuidA, 1}}, {Ref: KeyRef{uuidB, 1}}}, 0, false},
-		"a secret twice":        {[]Entry{{Ref: KeyRef{uuidA, 1}}, {Ref: KeyRef{uuidA, 2}}}, 0, false},
+		"a secret once more":    {[]Entry{{Ref: KeyRef{uuidA, 1}, ReadOnly: true}, {Ref: KeyRef{uuidB, 2}, ReadOnly: true}, {Ref: KeyRef{uuidA, 3}}}, 2, true},
 		"below the high-water":  {[]Entry{{Ref: KeyRef{uuidA, 2}}}, 3, false},
 		"the newer one to read": {[]Entry{{Ref: KeyRef{uuidA, 2}}, {Ref: KeyRef{uuidB, 3}, ReadOnly: true}}, 3, false},
 	}
@@ -146,7 +146,7 @@ func TestRing(t *testing.T) {
 			view{Wake: time.Minute, Awaited: 2, Complete: true},
 		},
 		"somebody else's key changes nothing": {
-			mustRing(t, 0, Entry{Ref: a}).Held(c).Failed(b, Definite, epoch(), p), 0,
+			mustRing(t, 0, Entry{Ref: a}).Held(c).Held(KeyRef{uuidB, 1}).Failed(b, Definite, epoch(), p), 0,
 			view{Due: []uint64{1}, Awaited: 1},
 		},
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -336,4 +337,44 @@ func BenchmarkDecrypt(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// many runs a call from 64 clients, each on a connection of its own.
+func many(b *testing.B, call func(client kmsapi.KeyManagementServiceClient) error) {
+	b.Helper()
+	const clients = 64
+	held := keys(b, good())
+	free := make(chan kmsapi.KeyManagementServiceClient, clients)
+	for range clients {
+		free <- dial(b, held)
+	}
+	b.SetParallelism(clients / runtime.GOMAXPROCS(0))
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		client := <-free
+		for pb.Next() {
+			if err := call(client); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+func BenchmarkStatus64(b *testing.B) {
+	many(b, func(client kmsapi.KeyManagementServiceClient) error {
+		_, err := client.Status(b.Context(), &kmsapi.StatusRequest{})
+		return err
+	})
+}
+
+func BenchmarkDecrypt64(b *testing.B) {
+	ciphertext, id, err := keys(b, good()).Encrypt(make([]byte, 32))
+	if err != nil {
+		b.Fatal(err)
+	}
+	many(b, func(client kmsapi.KeyManagementServiceClient) error {
+		_, err := client.Decrypt(b.Context(), &kmsapi.DecryptRequest{KeyId: id, Ciphertext: ciphertext})
+		return err
+	})
 }
