@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"sigs.k8s.io/external-dns/endpoint"
 
 	"mooring/pkg/designate"
 	"mooring/pkg/designate/externaldns"
@@ -88,26 +87,17 @@ func (o *designateWebhookOptions) check(*Env) (wrong []error) {
 }
 
 // filter is the domain filter as ExternalDNS knows it.
-func (o *designateWebhookOptions) filter() *endpoint.DomainFilter {
+func (o *designateWebhookOptions) filter() *externaldns.Filter {
 	if o.filterRegex != nil || o.filterRegexMinus != nil {
-		return endpoint.NewRegexDomainFilter(o.filterRegex, o.filterRegexMinus)
+		return externaldns.NewRegexFilter(o.filterRegex, o.filterRegexMinus)
 	}
-	return endpoint.NewDomainFilterWithExclusions(o.include, o.exclude)
-}
-
-// wantZone says whether a zone can have names that the filter lets through. What a regular expression matches in a zone can't be told from
-// the zone's name, so then every zone is read.
-func (o *designateWebhookOptions) wantZone(filter *endpoint.DomainFilter) func(string) bool {
-	if o.filterRegex != nil || o.filterRegexMinus != nil {
-		return nil
-	}
-	return func(zone string) bool { return filter.Match(zone) || filter.MatchParent(zone) }
+	return externaldns.NewFilter(o.include, o.exclude)
 }
 
 func (o *designateWebhookOptions) run(ctx context.Context, p *process) error {
 	filter := o.filter()
 	service := designate.New(p.session(), designate.Options{
-		WantZone: o.wantZone(filter), WantName: filter.Match, DryRun: o.dryRun, Concurrency: o.concurrency, ZoneConcurrency: o.zoneConcurrency,
+		WantZone: filter.MatchZone, WantName: filter.Match, DryRun: o.dryRun, Concurrency: o.concurrency, ZoneConcurrency: o.zoneConcurrency,
 		Deadline: o.deadline, Logger: p.logger, Registerer: p.registry,
 	})
 	handler, err := externaldns.NewHandler(externaldns.Options{Provider: service, Filter: filter, Logger: p.logger})

@@ -13,9 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"sigs.k8s.io/external-dns/endpoint"
-	"sigs.k8s.io/external-dns/plan"
-
 	"mooring/pkg/designate"
 )
 
@@ -36,7 +33,7 @@ type provider interface {
 type Options struct {
 	Provider provider
 	// Filter is the domain filter that the negotiation returns; nil matches everything.
-	Filter *endpoint.DomainFilter
+	Filter *Filter
 	// MaxBody bounds a request body in bytes; zero is DefaultMaxBody.
 	MaxBody int64
 	Logger  *slog.Logger
@@ -60,6 +57,9 @@ type Handler struct {
 func NewHandler(o Options) (*Handler, error) {
 	if o.MaxBody == 0 {
 		o.MaxBody = DefaultMaxBody
+	}
+	if o.Filter == nil {
+		o.Filter = NewFilter(nil, nil) // a nil pointer would be written as null
 	}
 	filter, err := json.Marshal(o.Filter)
 	if err != nil {
@@ -143,7 +143,7 @@ func (h *Handler) getRecords(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	endpoints := make([]*endpoint.Endpoint, 0, len(list))
+	endpoints := make([]*endpoint, 0, len(list))
 	for _, rec := range list {
 		endpoints = append(endpoints, shown(rec))
 	}
@@ -154,11 +154,11 @@ func (h *Handler) adjustEndpoints(r *http.Request) (reply, error) {
 	if err := acceptable(r); err != nil {
 		return reply{}, err
 	}
-	var wanted []*endpoint.Endpoint
+	var wanted []*endpoint
 	if err := decode(r, &wanted); err != nil {
 		return reply{}, err
 	}
-	out := make([]*endpoint.Endpoint, 0, len(wanted))
+	out := make([]*endpoint, 0, len(wanted))
 	for _, e := range wanted {
 		if e == nil {
 			continue
@@ -174,7 +174,7 @@ func (h *Handler) adjustEndpoints(r *http.Request) (reply, error) {
 }
 
 func (h *Handler) applyChanges(r *http.Request) (reply, error) {
-	var c plan.Changes
+	var c changeSet
 	if err := decode(r, &c); err != nil {
 		return reply{}, err
 	}

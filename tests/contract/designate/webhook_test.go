@@ -29,7 +29,7 @@ const (
 )
 
 // webhook serves a session in this process and returns its URL.
-func webhook(t *testing.T, session *openstack.Session, filter *endpoint.DomainFilter) string {
+func webhook(t *testing.T, session *openstack.Session, filter *externaldns.Filter) string {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
 	service := designate.New(session, designate.Options{Logger: logger, WantName: filter.Match})
@@ -55,7 +55,7 @@ func TestWebhookConformance(t *testing.T) {
 	zone := c.zone(t, "")
 	child := c.childZone(t, zone)
 	p := conformance.Provider{
-		URL: webhook(t, c.session, endpoint.NewDomainFilter([]string{zone.bare()})), Zone: zone.bare(), Child: child.bare(), DNS: c.dns, Patience: target.Patience,
+		URL: webhook(t, c.session, externaldns.NewFilter([]string{zone.bare()}, nil)), Zone: zone.bare(), Child: child.bare(), DNS: c.dns, Patience: target.Patience,
 	}
 	if c.Sim != nil {
 		p.Patience = 10 * time.Second
@@ -129,7 +129,7 @@ func TestWebhookFilter(t *testing.T) {
 	t.Parallel()
 	c := open(t)
 	zone := c.zone(t, "")
-	url := webhook(t, c.session, endpoint.NewDomainFilterWithExclusions([]string{zone.bare()}, []string{"internal." + zone.bare()}))
+	url := webhook(t, c.session, externaldns.NewFilter([]string{zone.bare()}, []string{"internal." + zone.bare()}))
 	client, err := peer.Connect(t.Context(), url, "me")
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,59 @@
+package externaldns
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mooring/pkg/designate"
+	"mooring/pkg/openstack"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+const golden = "testdata/statuses.golden"
+
+func TestStatusTableGolden(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	for _, rule := range statusRules() {
+		fmt.Fprintf(&b, "%-24s %d %s\n", rule.name, rule.status, http.StatusText(rule.status))
+	}
+	fmt.Fprintf(&b, "%-24s %d %s\n", "anything else", statusOf(errors.New("x")), http.StatusText(statusOf(errors.New("x"))))
+	if *update {
+		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil { //nolint:gosec // a file of the repository
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Errorf("run with -update when this is meant; -want +got:\n%s", diff)
+	}
+}
+
+// Whatever can happen to a good request is a soft error to ExternalDNS: from 500 to 510. Anything else makes it exit.
+func TestGoodRequestsFailSoftly(t *testing.T) {
+	t.Parallel()
+	for _, class := range []error{
+		openstack.ErrNotFound, openstack.ErrConflict, openstack.ErrQuota, openstack.ErrForbidden, openstack.ErrUnauthorized, openstack.ErrThrottled, openstack.ErrUnavailable,
+		openstack.ErrInvalid, openstack.ErrNoService, context.Canceled, context.DeadlineExceeded, designate.ErrBudget, designate.ErrBlocked, designate.ErrName,
+		designate.ErrTarget, designate.ErrType, designate.ErrTXT, errors.New("anything"),
+	} {
+		apply := &designate.ApplyError{Done: 1, Total: 2, Errs: []error{&designate.RecordError{Name: "a", Type: "A", Err: &openstack.Error{Class: class}}, fmt.Errorf("x: %w", class)}}
+		for _, err := range []error{class, fmt.Errorf("listing zones: %w", class), apply} {
+			if status := statusOf(err); status < 500 || status > 510 {
+				t.Errorf("%v: %d", err, status)
+			}
+		}
+	}
+}

@@ -1,0 +1,25 @@
+package externaldns
+
+// The JSON of the protocol, as ExternalDNS's own types have it (its packages endpoint and plan). They are written here once
+// more because those packages link client-go and every API type of Kubernetes; tests/contract drives us with the real client.
+
+// endpoint is one record. Empty fields are omitted by the client, so that a missing map is the ordinary case.
+type endpoint struct {
+	DNSName       string            `json:"dnsName,omitempty"`
+	Targets       []string          `json:"targets,omitempty"`
+	RecordType    string            `json:"recordType,omitempty"`
+	SetIdentifier string            `json:"setIdentifier,omitempty"`
+	RecordTTL     int64             `json:"recordTTL,omitempty"` // seconds; 0: none is asked for
+	Labels        map[string]string `json:"labels,omitempty"`
+}
+
+// ownedRecord is the label that the TXT registry puts on a TXT record: the name of the record that it marks.
+const ownedRecord = "ownedRecord"
+
+// changeSet is the body of POST /records. An update stands in both lists, at the same place.
+type changeSet struct {
+	Create    []*endpoint `json:"create,omitempty"`
+	UpdateOld []*endpoint `json:"updateOld,omitempty"`
+	UpdateNew []*endpoint `json:"updateNew,omitempty"`
+	Delete    []*endpoint `json:"delete,omitempty"`
+}
