@@ -3,6 +3,7 @@ package designate
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 var (
@@ -38,14 +39,15 @@ type ApplyError struct {
 const maxReported = 20
 
 func (e *ApplyError) Error() string {
-	text := fmt.Sprintf("%d of %d changes done", e.Done, e.Total)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d of %d changes done", e.Done, e.Total)
 	for _, err := range e.Errs {
-		text += "; " + err.Error()
+		b.WriteString("; " + err.Error())
 	}
 	if e.More > 0 {
-		text += fmt.Sprintf("; and %d more", e.More)
+		fmt.Fprintf(&b, "; and %d more", e.More)
 	}
-	return text
+	return b.String()
 }
 
 // Unwrap returns the causes.

@@ -56,18 +56,18 @@ func (d *domain) Apply(ctx context.Context, c designate.Changes) (designate.Resu
 	return designate.Result{}, d.err
 }
 
-func newHandler(t testing.TB, d *domain, filter *externaldns.Filter) *externaldns.Handler {
-	t.Helper()
+func newHandler(tb testing.TB, d *domain, filter *externaldns.Filter) *externaldns.Handler {
+	tb.Helper()
 	h, err := externaldns.NewHandler(externaldns.Options{Provider: d, Filter: filter, MaxBody: 1 << 16, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return h
 }
 
-func do(t testing.TB, h http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
-	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+func do(tb testing.TB, h http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), method, path, strings.NewReader(body))
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
