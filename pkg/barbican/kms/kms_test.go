@@ -219,9 +219,9 @@ func TestFastWithoutKey(t *testing.T) {
 // TestGarbage sends random and mutated requests: no panic, no success, only the codes that are for the caller's mistakes.
 func TestGarbage(t *testing.T) {
 	t.Parallel()
-	rounds := 100_000
+	rounds := 20_000
 	if testing.Short() {
-		rounds = 10_000
+		rounds = 5_000
 	}
 	held := keys(t, good())
 	service := &Service{keys: held}
