@@ -249,42 +249,65 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 		return err
 	}
 	// The first DELETE goes out unseen: mostly it is accepted.
-	o := Observed{Share: &Share{ID: id, Status: "available"}}
-	for n, refusals := 0, 0; ; {
-		switch step := Next(nil, &o); step.Action {
-		case ActionDone:
+	r := &removal{client: c, api: a, id: id, seen: Observed{Share: &Share{ID: id, Status: "available"}}}
+	for {
+		step := Next(nil, &r.seen)
+		if step.Action == ActionDone {
 			return nil
-		case ActionDelete:
-			refused, err := a.delete(ctx, id)
-			if err != nil {
-				return err
-			}
-			if !refused {
-				o.Share.Status = "deleting"
-				continue
-			}
-			if o.Share, err = a.get(ctx, id); err != nil {
-				return err
-			}
-			if refusals++; refusals > 1 || o.Share != nil && Classify(o.Share.Status) == PhaseDegraded {
-				if err := a.dependents(ctx, id); err != nil {
-					return err
-				}
-				o.Refused = true
-			} // else its status has changed between the two calls: once more
-		case ActionLook:
-			if err := poll.Sleep(ctx, c.options.Poll.Wait(n)); err != nil {
-				return fmt.Errorf("waiting for share %s to be deleted: %w", id, err)
-			}
-			n++
-			o.Refused = false
-			if o.Share, err = a.get(ctx, id); err != nil {
-				return err
-			}
-		default:
-			return explain(step.Err, o.Share, a.message(ctx, id))
+		}
+		if err := r.act(ctx, step); err != nil {
+			return err
 		}
 	}
+}
+
+// removal is one call of Delete.
+type removal struct {
+	client           *Client
+	api              *api
+	id               string
+	seen             Observed
+	waited, refusals int
+}
+
+func (r *removal) act(ctx context.Context, step Step) error {
+	switch step.Action {
+	case ActionDelete:
+		refused, err := r.api.delete(ctx, r.id)
+		if err != nil {
+			return err
+		}
+		if refused {
+			return r.refused(ctx)
+		}
+		r.seen.Share.Status = "deleting"
+		return nil
+	case ActionLook:
+		if err := poll.Sleep(ctx, r.client.options.Poll.Wait(r.waited)); err != nil {
+			return fmt.Errorf("waiting for share %s to be deleted: %w", r.id, err)
+		}
+		r.waited++
+		share, err := r.api.get(ctx, r.id)
+		r.seen = Observed{Share: share}
+		return err
+	default:
+		return explain(step.Err, r.seen.Share, r.api.message(ctx, r.id))
+	}
+}
+
+// refused finds out why Manila did not take a DELETE. When the share's status does not tell, it may have changed between the two
+// calls: then it is asked once more.
+func (r *removal) refused(ctx context.Context) error {
+	share, err := r.api.get(ctx, r.id)
+	if err != nil {
+		return err
+	}
+	r.seen.Share = share
+	if r.refusals++; share == nil || r.refusals == 1 && Classify(share.Status) != PhaseDegraded {
+		return nil
+	}
+	r.seen.Refused = true
+	return r.api.dependents(ctx, r.id)
 }
 
 // Share reads a share. The error is openstack.ErrNotFound when there is none.

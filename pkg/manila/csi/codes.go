@@ -57,6 +57,7 @@ func table() []code {
 		{mount.ErrUnsupported, "mount.ErrUnsupported", codes.FailedPrecondition},
 		{mount.ErrNotMounted, "mount.ErrNotMounted", codes.FailedPrecondition},
 		{mount.ErrHung, "mount.ErrHung", codes.Unavailable},
+		{mount.ErrDead, "mount.ErrDead", codes.Unavailable},
 		{mount.ErrDenied, "mount.ErrDenied", codes.PermissionDenied},
 		{openstack.ErrNoService, "openstack.ErrNoService", codes.FailedPrecondition},
 		{openstack.ErrQuota, "openstack.ErrQuota", codes.ResourceExhausted},

@@ -408,6 +408,35 @@ func TestNodeErrors(t *testing.T) {
 	}
 }
 
+// TestMountOptionsReachTheFallback: what protects a node is not lost when ceph-fuse mounts instead of the kernel.
+func TestMountOptionsReachTheFallback(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{})
+	d.node.Clouds = d.controller.Clouds
+	d.system.Fail = func(c mounttest.Call) error {
+		if c.FSType == "ceph" {
+			return unix.ENODEV
+		}
+		return nil
+	}
+	v := d.create(t, "CEPHFS")
+	capability := rwx()
+	capability.GetMount().MountFlags = []string{"noexec,nosuid", "relatime", "wsync"}
+	if _, err := d.node.NodeStageVolume(t.Context(), &spec.NodeStageVolumeRequest{
+		VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, "stage"), VolumeCapability: capability, VolumeContext: v.GetVolumeContext(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	calls := d.system.Calls()
+	if kernel := calls[0]; kernel.Flags != unix.MS_NOEXEC|unix.MS_NOSUID|unix.MS_RELATIME || !strings.HasPrefix(kernel.Data, "wsync,") {
+		t.Errorf("the kernel was asked by %+v", kernel)
+	}
+	if fuse := strings.Join(calls[1].Args, " "); !strings.HasSuffix(fuse, " -o noexec,nosuid") {
+		t.Errorf("ceph-fuse got %s", fuse)
+	}
+	d.takeAway(t, v)
+}
+
 func TestReadOnlyModes(t *testing.T) {
 	t.Parallel()
 	d := start(t, openstacksim.ManilaConfig{})

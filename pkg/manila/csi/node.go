@@ -147,8 +147,9 @@ func (n *Node) stageCephFS(ctx context.Context, v *staged) error {
 	}
 	if ceph.Mounter == mount.CephFuse {
 		ceph.FuseOptions = append(ceph.FuseOptions, v.flags...)
-	} else {
+	} else { // should the kernel have no client, ceph-fuse gets what it can understand: noexec and its like must not be lost
 		ceph.KernelOptions = append(ceph.KernelOptions, v.flags...)
+		ceph.FuseOptions = append(ceph.FuseOptions, mount.Generic(v.flags)...)
 	}
 	err = n.Mounter.MountCephFS(ctx, v.path, ceph)
 	if errors.Is(err, mount.ErrDenied) {

@@ -86,6 +86,11 @@ func (m *Mounter) mountCephKernel(ctx context.Context, target string, v CephFS) 
 	return m.call(ctx, v.Export.String(), target, "ceph", flags, strings.Join(data, ","))
 }
 
+// fuseHasNo are options that libfuse 3 refuses to hear, because it does them anyway or can't.
+func fuseHasNo() []string {
+	return []string{"nonempty", "big_writes", "defaults", "_netdev", "rw", "relatime", "norelatime", "strictatime", "lazytime"}
+}
+
 // fuseOptions are the arguments for a share's options: settings of Ceph's client, and options of FUSE.
 func fuseOptions(v CephFS) (args []string) {
 	var fuse []string
@@ -93,7 +98,7 @@ func fuseOptions(v CephFS) (args []string) {
 		switch {
 		case strings.HasPrefix(o, "client_"):
 			args = append(args, "--"+o)
-		case slices.Contains([]string{"nonempty", "big_writes", "defaults", "_netdev", "rw"}, o): // what libfuse 3 does anyway, or refuses to hear
+		case slices.Contains(fuseHasNo(), o):
 		default:
 			fuse = append(fuse, o)
 		}

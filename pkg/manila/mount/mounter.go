@@ -24,6 +24,8 @@ var (
 	ErrHung = errors.New("does not answer")
 	// ErrNotMounted says that nothing is mounted where something should be.
 	ErrNotMounted = errors.New("nothing is mounted there")
+	// ErrDead says that the file system of a mount has gone: a stale handle, or a fuse daemon that has died.
+	ErrDead = errors.New("is dead")
 	// ErrDenied says that the server refuses: there is no access rule for this node, or not any more.
 	ErrDenied = errors.New("access denied by the server")
 )
@@ -74,8 +76,8 @@ func (m *Mounter) Mounted(path string) (bool, error) {
 	return len(layers) > 0, err
 }
 
-// Check looks whether the mount at path answers: nil, ErrNotMounted, ErrHung, or what statfs(2) says, such as ESTALE or
-// ENOTCONN for a dead one.
+// Check looks whether the mount at path answers: nil, ErrNotMounted, ErrHung, ErrDead (with ESTALE, ENOTCONN or their like), or
+// what else statfs(2) says.
 func (m *Mounter) Check(ctx context.Context, path string) error {
 	mounted, err := m.Mounted(path)
 	if err != nil {
@@ -96,6 +98,8 @@ func (m *Mounter) probe(ctx context.Context, path string) error {
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("the mount at %s %w (for %v)", path, ErrHung, m.options.Probe)
+	case mountutils.IsCorruptedMnt(err):
+		return fmt.Errorf("the mount at %s %w: %w", path, ErrDead, err)
 	case err != nil:
 		return fmt.Errorf("the mount at %s: %w", path, err)
 	}
@@ -110,7 +114,7 @@ func (m *Mounter) ensure(ctx context.Context, target string, mount func(context.
 	}
 	if mounted {
 		err := m.probe(ctx, target)
-		if err == nil || !mountutils.IsCorruptedMnt(errors.Unwrap(err)) {
+		if !errors.Is(err, ErrDead) {
 			return err
 		}
 		m.options.Logger.WarnContext(ctx, "replacing a dead mount", slog.String("path", target), slog.Any("error", err))

@@ -203,7 +203,7 @@ func TestDeadMountIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	dead.Store(true)
-	if err := m.Check(t.Context(), target); !errors.Is(err, unix.ENOTCONN) {
+	if err := m.Check(t.Context(), target); !errors.Is(err, unix.ENOTCONN) || !errors.Is(err, mount.ErrDead) {
 		t.Fatalf("Check of a dead mount: %v", err)
 	}
 	if err := m.MountNFS(t.Context(), target, nfs()); err != nil {

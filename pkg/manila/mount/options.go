@@ -157,6 +157,16 @@ func names(kind Kind) []string {
 	return all
 }
 
+// Generic returns those of vetted options that every file system knows, such as noexec.
+func Generic(options []string) (out []string) {
+	for _, o := range options {
+		if _, ok := flagOptions()[o]; ok {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 // split sorts vetted options into the flags of mount(2) and what goes into its data.
 func split(options []string) (flags uintptr, data []string) {
 	for _, o := range options {

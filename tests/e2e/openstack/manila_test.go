@@ -29,6 +29,7 @@ import (
 // csiDriver is the two CSI modes as processes, with clients on their sockets.
 type csiDriver struct {
 	dir, program string
+	secrets      []string // that must not be in any log
 	cloud        *target.Cloud
 	processes    map[string]*process.Process
 	controller   csi.ControllerClient
@@ -94,10 +95,10 @@ func (d *csiDriver) start(t *testing.T, mode string, args ...string) {
 	}
 }
 
-// noSecrets looks for the tenant's password in what a process has said at debug level.
+// noSecrets looks for the tenant's password and the cephx key in what a process has said at debug level.
 func (d *csiDriver) noSecrets(t *testing.T, p *process.Process) {
 	t.Helper()
-	for _, secret := range []string{d.cloud.Credential(t, "demo").Password} {
+	for _, secret := range append(d.secrets, d.cloud.Credential(t, "demo").Password) {
 		if strings.Contains(p.Output(), secret) {
 			t.Errorf("%s has logged a secret", p.Name)
 		}
@@ -177,6 +178,17 @@ func TestCephFSVolume(t *testing.T) {
 	}
 	stageAndPublish(t, d.node, stage, publish)
 
+	rule, err := manila.New(d.cloud.Session(t, "demo"), manila.Options{}).CephxRule(t.Context(), v.GetVolumeId(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.secrets = append(d.secrets, rule.Key)
+	for _, line := range cephFuse(t, d.dir) {
+		if strings.Contains(line, rule.Key) {
+			t.Errorf("the key is in the command line %s", line)
+		}
+	}
+
 	content := make([]byte, 1<<20)
 	_, _ = rand.Read(content)
 	if err := os.WriteFile(filepath.Join(pod, "file"), content, 0o600); err != nil {
@@ -242,7 +254,7 @@ func (d *csiDriver) nothingMounted(t *testing.T, paths ...string) {
 	target.Eventually(t, "the end of ceph-fuse", func() bool { return len(cephFuse(t, d.dir)) == 0 })
 }
 
-// cephFuse finds the ceph-fuse processes whose command line has a path below dir. None of them has the key in it.
+// cephFuse finds the ceph-fuse processes whose command line has a path below dir.
 func cephFuse(t *testing.T, dir string) (found []string) {
 	t.Helper()
 	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
