@@ -214,22 +214,19 @@ func unique(list []string) []string {
 }
 
 func (s *dnsRecordset) checkFields() error {
-	if s.ttl != nil && *s.ttl < 0 {
+	switch {
+	case s.ttl != nil && *s.ttl < 0:
 		return invalidField("Value must be >= 0 for field ttl")
-	}
-	if s.ttl != nil && *s.ttl > 1<<31-1 {
+	case s.ttl != nil && *s.ttl > 1<<31-1:
 		return invalidField("Value too high for ttl")
-	}
-	if s.description != nil && len([]rune(*s.description)) > 160 {
+	case s.description != nil && len([]rune(*s.description)) > 160:
 		return invalidField("Value too long for description")
-	}
-	if s.kind == "" {
+	case s.kind == "":
 		return schemaError(validationError{[]any{"recordset", "type"}, "'None' is not a valid record type", "value", []any{nil}})
-	}
-	if !slices.Contains(designateTypes(), s.kind) {
+	case !slices.Contains(designateTypes(), s.kind):
 		return schemaError(validationError{[]any{"recordset", "type"}, fmt.Sprintf("'%s' is not a valid record type", s.kind), "value", []string{s.kind}})
 	}
-	if s.kind == "NS" && s.name != "" && !validLabels(s.name, false) || s.kind == "SRV" && s.name != "" && !serviceName(s.name) {
+	if !s.nameFitsType() {
 		return invalidObject("name is invalid")
 	}
 	var details []validationError
@@ -244,36 +241,54 @@ func (s *dnsRecordset) checkFields() error {
 	return nil
 }
 
+// nameFitsType checks the names that NS and SRV have rules of their own for.
+func (s *dnsRecordset) nameFitsType() bool {
+	switch {
+	case s.name == "":
+		return true
+	case s.kind == "NS":
+		return validLabels(s.name, false)
+	case s.kind == "SRV":
+		return serviceName(s.name)
+	default:
+		return true
+	}
+}
+
 // checkSet is central's _validate_recordset.
 func (d *Designate) checkSet(z *dnsZone, s *dnsRecordset, newTTL *int) error {
 	if err := d.checkTTL(newTTL); err != nil {
 		return err
 	}
-	misplaced := func(message string) error {
-		return &designateError{400, "invalid_recordset_location", message, nil}
-	}
-	if s.name != z.name && !strings.HasSuffix(s.name, "."+z.name) {
-		return misplaced("RecordSet is not contained within it's parent zone")
-	}
-	if s.kind == "CNAME" && s.name == z.name {
-		return misplaced("CNAME recordsets may not be created at the zone apex")
-	}
-	for _, o := range z.byName[s.key()] {
-		if o.id != s.id && (s.kind == "CNAME" || o.kind == "CNAME") {
-			return misplaced("CNAME recordsets may not share a name with any other records")
-		}
-	}
-	if s.name != z.name {
-		for _, child := range d.zones {
-			if strings.HasSuffix(child.name, "."+z.name) && (s.name == child.name || strings.HasSuffix(s.name, "."+child.name)) {
-				return misplaced("RecordSet belongs in a child zone: " + child.name)
-			}
-		}
+	if complaint := d.misplaced(z, s); complaint != "" {
+		return &designateError{400, "invalid_recordset_location", complaint, nil}
 	}
 	if s.kind == "CNAME" && len(s.records) > 1 {
 		return badRequest("CNAME recordsets may not have more than 1 record")
 	}
 	return nil
+}
+
+// misplaced says why a recordset can't be where it is, or nothing.
+func (d *Designate) misplaced(z *dnsZone, s *dnsRecordset) string {
+	if s.name != z.name && !strings.HasSuffix(s.name, "."+z.name) {
+		return "RecordSet is not contained within it's parent zone"
+	}
+	if s.kind == "CNAME" && s.name == z.name {
+		return "CNAME recordsets may not be created at the zone apex"
+	}
+	if slices.ContainsFunc(z.byName[s.key()], func(o *dnsRecordset) bool { return o.id != s.id && (s.kind == "CNAME" || o.kind == "CNAME") }) {
+		return "CNAME recordsets may not share a name with any other records"
+	}
+	if s.name == z.name {
+		return ""
+	}
+	for _, child := range d.zones {
+		if strings.HasSuffix(child.name, "."+z.name) && (s.name == child.name || strings.HasSuffix(s.name, "."+child.name)) {
+			return "RecordSet belongs in a child zone: " + child.name
+		}
+	}
+	return ""
 }
 
 func (d *Designate) checkRecordQuota(z *dnsZone, s *dnsRecordset) error {

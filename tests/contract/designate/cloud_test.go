@@ -17,8 +17,8 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/miekg/dns"
-
 	"mooring/pkg/openstack"
+
 	"mooring/tests/contract/designate/conformance"
 	"mooring/tests/contract/target"
 )
@@ -30,7 +30,10 @@ type cloud struct {
 	dns     string // host:port of the name server
 }
 
-func open(t *testing.T) *cloud { return openAs(t, "demo") }
+func open(t *testing.T) *cloud {
+	t.Helper()
+	return openAs(t, "demo")
+}
 
 func openAs(t *testing.T, name string) *cloud {
 	t.Helper()
@@ -181,10 +184,10 @@ func (z *zone) path() string         { return "/zones/" + z.id }
 func (z *zone) sets() string         { return z.path() + "/recordsets" }
 func (z *zone) host(s string) string { return s + "." + z.name }
 
-// zone makes an ACTIVE zone with a name of its own; label is put before it.
-func (c *cloud) zone(t *testing.T, label string) *zone {
+// zone makes an ACTIVE zone with a name of its own.
+func (c *cloud) zone(t *testing.T) *zone {
 	t.Helper()
-	return c.namedZone(t, label+target.Unique(t)+".test.")
+	return c.namedZone(t, target.Unique(t)+".test.")
 }
 
 func (c *cloud) childZone(t *testing.T, parent *zone) *zone {

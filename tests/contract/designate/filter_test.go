@@ -7,9 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"sigs.k8s.io/external-dns/endpoint"
-
 	"mooring/pkg/designate/externaldns"
+	"sigs.k8s.io/external-dns/endpoint"
 )
 
 // Our filter means what ExternalDNS's means: over many filters and names both let the same through, and ExternalDNS reads

@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"sigs.k8s.io/external-dns/endpoint"
-
 	"mooring/pkg/designate"
 	"mooring/pkg/designate/externaldns"
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
+	"sigs.k8s.io/external-dns/endpoint"
+
 	"mooring/tests/contract/designate/conformance"
 	"mooring/tests/contract/target"
 	peer "mooring/tests/peer/externaldns"
@@ -52,7 +52,7 @@ func TestWebhookConformance(t *testing.T) {
 		return
 	}
 	c := open(t)
-	zone := c.zone(t, "")
+	zone := c.zone(t)
 	child := c.childZone(t, zone)
 	p := conformance.Provider{
 		URL: webhook(t, c.session, externaldns.NewFilter([]string{zone.bare()}, nil)), Zone: zone.bare(), Child: child.bare(), DNS: c.dns, Patience: target.Patience,
@@ -88,7 +88,7 @@ func TestWebhookWithFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := open(t)
-			zone := c.zone(t, "")
+			zone := c.zone(t)
 			c.Sim.Keystone.RevokeTokens()
 			url := webhook(t, c.session, nil)
 			for _, fault := range faults {
@@ -128,7 +128,7 @@ func TestWebhookWithFaults(t *testing.T) {
 func TestWebhookFilter(t *testing.T) {
 	t.Parallel()
 	c := open(t)
-	zone := c.zone(t, "")
+	zone := c.zone(t)
 	url := webhook(t, c.session, externaldns.NewFilter([]string{zone.bare()}, []string{"internal." + zone.bare()}))
 	client, err := peer.Connect(t.Context(), url, "me")
 	if err != nil {

@@ -41,7 +41,8 @@ func (s *suite) request(t *testing.T, method, path, contentType, accept, body st
 }
 
 // negotiation: the media type is compared as a string, and the statuses are exact.
-func negotiation(t *testing.T, s *suite) {
+func (s *suite) negotiation() {
+	t := s.t
 	for path, want := range map[string]int{"/": http.StatusOK, "/records": http.StatusOK} {
 		status, header, body := s.request(t, http.MethodGet, path, "", mediaType, "")
 		if status != want || header.Get("Content-Type") != mediaType {
@@ -81,7 +82,8 @@ func (s *suite) writes() int {
 	return s.Writes()
 }
 
-func addresses(t *testing.T, s *suite) {
+func (s *suite) addresses() {
+	t := s.t
 	name := s.host("www")
 	for _, step := range []struct {
 		ttl     endpoint.TTL
@@ -97,7 +99,8 @@ func addresses(t *testing.T, s *suite) {
 	s.answers(t, name, "A")
 }
 
-func addresses6(t *testing.T, s *suite) {
+func (s *suite) addresses6() {
+	t := s.t
 	name := s.host("www")
 	s.settled(t, endpoint.NewEndpointWithTTL(name, "AAAA", 300, "2001:db8::1"), endpoint.NewEndpointWithTTL(name, "A", 300, "192.0.2.1"))
 	s.shows(t, name, "AAAA", 300, "2001:db8::1")
@@ -109,7 +112,8 @@ func addresses6(t *testing.T, s *suite) {
 	s.answers(t, name, "A")
 }
 
-func aliases(t *testing.T, s *suite) {
+func (s *suite) aliases() {
+	t := s.t
 	name := s.host("shop")
 	for _, target := range []string{"lb1.example.net", "lb2.example.net"} {
 		s.settled(t, endpoint.NewEndpointWithTTL(name, "CNAME", 300, target))
@@ -119,7 +123,8 @@ func aliases(t *testing.T, s *suite) {
 }
 
 // texts: ExternalDNS's registry can't own TXT records that a source wants, so they are written without it.
-func texts(t *testing.T, s *suite) {
+func (s *suite) texts() {
+	t := s.t
 	name, p := s.host("text"), s.raw(t)
 	long := strings.Repeat("0123456789 \"quoted\" back\\slash; ", 20)
 	last := ""
@@ -148,7 +153,8 @@ func texts(t *testing.T, s *suite) {
 }
 
 // ownership: each record has its TXT, and another ExternalDNS leaves it alone.
-func ownership(t *testing.T, s *suite) {
+func (s *suite) ownership() {
+	t := s.t
 	name := s.host("www")
 	s.settled(t, endpoint.NewEndpointWithTTL(name, "A", 300, "192.0.2.1"))
 	s.shows(t, "extdns-a."+name, "TXT", 0, "heritage=external-dns,external-dns/owner="+s.owner)
@@ -169,7 +175,8 @@ func ownership(t *testing.T, s *suite) {
 	}
 }
 
-func typeChange(t *testing.T, s *suite) {
+func (s *suite) typeChange() {
+	t := s.t
 	name := s.host("www")
 	for range 3 { // a provider that takes changes in the order of a map fails only now and then
 		s.settled(t, endpoint.NewEndpointWithTTL(name, "A", 300, "192.0.2.1"), endpoint.NewEndpointWithTTL(name, "AAAA", 300, "2001:db8::1"))
@@ -183,7 +190,8 @@ func typeChange(t *testing.T, s *suite) {
 	s.shows(t, "extdns-cname."+name, "TXT", 0, "heritage=external-dns,external-dns/owner="+s.owner)
 }
 
-func wildcard(t *testing.T, s *suite) {
+func (s *suite) wildcard() {
+	t := s.t
 	name := s.host("apps")
 	s.settled(t, endpoint.NewEndpointWithTTL("*."+name, "A", 300, "192.0.2.7"))
 	s.shows(t, "*."+name, "A", 300, "192.0.2.7")
@@ -193,7 +201,8 @@ func wildcard(t *testing.T, s *suite) {
 	s.answers(t, "some.thing."+name, "A")
 }
 
-func apex(t *testing.T, s *suite) {
+func (s *suite) apex() {
+	t := s.t
 	s.settled(t, endpoint.NewEndpointWithTTL(s.Zone, "A", 300, "192.0.2.5"))
 	s.shows(t, s.Zone, "A", 300, "192.0.2.5")
 	s.answers(t, s.Zone, "A", "192.0.2.5")
@@ -204,7 +213,8 @@ func apex(t *testing.T, s *suite) {
 }
 
 // childZone: a name belongs to the deepest zone; writing it into the parent is refused by DNS services.
-func childZone(t *testing.T, s *suite) {
+func (s *suite) childZone() {
+	t := s.t
 	if s.Child == "" {
 		t.Skip("the provider serves no child zone")
 	}
@@ -216,7 +226,8 @@ func childZone(t *testing.T, s *suite) {
 	}
 }
 
-func unicodeHost(t *testing.T, s *suite) {
+func (s *suite) unicodeHost() {
+	t := s.t
 	name, ascii := s.host("bücher"), ""
 	s.settled(t, endpoint.NewEndpointWithTTL(name, "A", 300, "192.0.2.1"), endpoint.NewEndpointWithTTL(s.host("kurz"), "CNAME", 300, name))
 	for _, e := range s.records(t) {
@@ -241,7 +252,8 @@ func (s *suite) records(t *testing.T) []*endpoint.Endpoint {
 }
 
 // oddForms: what means the same is the same, or ExternalDNS updates for ever.
-func oddForms(t *testing.T, s *suite) {
+func (s *suite) oddForms() {
+	t := s.t
 	a := endpoint.NewEndpointWithTTL(s.host("MiXed"), "AAAA", 300, "2001:DB8:0:0:0:0:0:1", "2001:db8::0:2")
 	b := endpoint.NewEndpointWithTTL(s.host("dot"), "CNAME", 300, "LB.Example.NET")
 	b.Targets = []string{"LB.Example.NET."}
@@ -257,16 +269,17 @@ func oddForms(t *testing.T, s *suite) {
 }
 
 // foreignRecords: what others made stays as it is, whether it is wanted otherwise or not at all.
-func foreignRecords(t *testing.T, s *suite) {
+func (s *suite) foreignRecords() {
+	t := s.t
 	name, p := s.host("foreign"), s.raw(t)
 	foreign := []*endpoint.Endpoint{endpoint.NewEndpointWithTTL(name, "A", 300, "192.0.2.66"), endpoint.NewEndpointWithTTL(s.host("note"), "TXT", 300, "not yours")}
 	if err := p.ApplyChanges(t.Context(), &plan.Changes{Create: foreign}); err != nil {
 		t.Fatal(err)
 	}
 	before := s.writes()
-	s.sync(t, t.Context(), endpoint.NewEndpointWithTTL(name, "A", 300, "192.0.2.1"))
-	s.sync(t, t.Context(), endpoint.NewEndpointWithTTL(name, "CNAME", 300, "lb.example.net"))
-	s.sync(t, t.Context())
+	s.sync(t.Context(), t, endpoint.NewEndpointWithTTL(name, "A", 300, "192.0.2.1"))
+	s.sync(t.Context(), t, endpoint.NewEndpointWithTTL(name, "CNAME", 300, "lb.example.net"))
+	s.sync(t.Context(), t)
 	s.shows(t, name, "A", 300, "192.0.2.66")
 	s.shows(t, s.host("note"), "TXT", 300, "not yours")
 	if after := s.writes(); after != before {
@@ -278,17 +291,18 @@ func foreignRecords(t *testing.T, s *suite) {
 }
 
 // idle: ten syncs of what is there already write nothing.
-func idle(t *testing.T, s *suite) {
+func (s *suite) idle() {
+	t := s.t
 	desired := []*endpoint.Endpoint{
 		endpoint.NewEndpointWithTTL(s.host("a"), "A", 300, "192.0.2.1", "192.0.2.2"), endpoint.NewEndpoint(s.host("a"), "AAAA", "2001:db8::1"),
 		endpoint.NewEndpointWithTTL(s.host("c"), "CNAME", 60, "lb.example.net"), endpoint.NewEndpoint("*."+s.host("w"), "A", "192.0.2.3"),
 		endpoint.NewEndpoint(s.host("ünicode"), "A", "192.0.2.4"), endpoint.NewEndpointWithTTL(s.host("short"), "A", 1, "192.0.2.5"),
 		endpoint.NewEndpointWithTTL(s.host("t"), "TXT", 300, "some text"),
 	}
-	s.sync(t, t.Context(), desired...)
+	s.sync(t.Context(), t, desired...)
 	before := s.writes()
 	for turn := range 10 {
-		if changes := s.sync(t, t.Context(), desired...); changes.HasChanges() {
+		if changes := s.sync(t.Context(), t, desired...); changes.HasChanges() {
 			t.Fatalf("idle sync %d finds something to do:%s", turn+1, describe(changes))
 		}
 	}
@@ -302,13 +316,15 @@ func idle(t *testing.T, s *suite) {
 }
 
 // nameInNoZone must not keep the others from being written, nor stop ExternalDNS.
-func nameInNoZone(t *testing.T, s *suite) {
-	s.sync(t, t.Context(), endpoint.NewEndpointWithTTL("www.nobodys-zone.invalid", "A", 300, "192.0.2.1"), endpoint.NewEndpointWithTTL(s.host("www"), "A", 300, "192.0.2.2"))
+func (s *suite) nameInNoZone() {
+	t := s.t
+	s.sync(t.Context(), t, endpoint.NewEndpointWithTTL("www.nobodys-zone.invalid", "A", 300, "192.0.2.1"), endpoint.NewEndpointWithTTL(s.host("www"), "A", 300, "192.0.2.2"))
 	s.shows(t, s.host("www"), "A", 300, "192.0.2.2")
 }
 
 // poisonRecord: one record that can't be written is a soft error, and the others are written.
-func poisonRecord(t *testing.T, s *suite) {
+func (s *suite) poisonRecord() {
+	t := s.t
 	poison := endpoint.NewEndpointWithTTL(s.host("poison"), "CNAME", 300, "lb.example.net")
 	poison.Targets = []string{"not a name", "lb.example.net"}
 	desired := []*endpoint.Endpoint{poison}
@@ -328,7 +344,8 @@ func poisonRecord(t *testing.T, s *suite) {
 }
 
 // endpointWithoutLabels: empty maps are omitted on the wire.
-func endpointWithoutLabels(t *testing.T, s *suite) {
+func (s *suite) endpointWithoutLabels() {
+	t := s.t
 	body := fmt.Sprintf(`[{"dnsName": %q, "recordType": "A", "targets": ["192.0.2.1"]}, null]`, s.host("bare"))
 	if status, _, answer := s.request(t, http.MethodPost, "/adjustendpoints", mediaType, mediaType, body); status != http.StatusOK || !strings.Contains(answer, s.host("bare")) {
 		t.Errorf("%d %s", status, answer)

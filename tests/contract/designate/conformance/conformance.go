@@ -40,36 +40,36 @@ type Provider struct {
 // Run runs the suite. Each case has names of its own, so cases don't disturb each other.
 func Run(t *testing.T, p Provider) {
 	t.Helper()
-	cases := map[string]func(*testing.T, *suite){
-		"negotiation":             negotiation,
-		"A":                       addresses,
-		"AAAA":                    addresses6,
-		"CNAME":                   aliases,
-		"TXT":                     texts,
-		"ownership":               ownership,
-		"A becomes CNAME":         typeChange,
-		"wildcard":                wildcard,
-		"apex":                    apex,
-		"child zone":              childZone,
-		"Unicode host":            unicodeHost,
-		"odd forms":               oddForms,
-		"foreign records":         foreignRecords,
-		"idle":                    idle,
-		"name in no zone":         nameInNoZone,
-		"poison record":           poisonRecord,
-		"endpoint without labels": endpointWithoutLabels,
+	cases := map[string]func(*suite){
+		"negotiation":             (*suite).negotiation,
+		"A":                       (*suite).addresses,
+		"AAAA":                    (*suite).addresses6,
+		"CNAME":                   (*suite).aliases,
+		"TXT":                     (*suite).texts,
+		"ownership":               (*suite).ownership,
+		"A becomes CNAME":         (*suite).typeChange,
+		"wildcard":                (*suite).wildcard,
+		"apex":                    (*suite).apex,
+		"child zone":              (*suite).childZone,
+		"Unicode host":            (*suite).unicodeHost,
+		"odd forms":               (*suite).oddForms,
+		"foreign records":         (*suite).foreignRecords,
+		"idle":                    (*suite).idle,
+		"name in no zone":         (*suite).nameInNoZone,
+		"poison record":           (*suite).poisonRecord,
+		"endpoint without labels": (*suite).endpointWithoutLabels,
 	}
 	for name, run := range cases {
 		t.Run(name, func(t *testing.T) {
 			// One after the other: cases count writes, and a provider works on one set of changes at a time.
-			s := &suite{Provider: p, owner: "o" + strings.Map(letters, name)}
+			s := &suite{t: t, Provider: p, owner: "o" + strings.Map(letters, name)}
 			client, err := externaldns.Connect(t.Context(), p.URL, s.owner)
 			if err != nil {
 				t.Fatal(err)
 			}
 			s.client = client
-			t.Cleanup(func() { s.sync(t, context.WithoutCancel(t.Context())) })
-			run(t, s)
+			t.Cleanup(func() { s.sync(context.WithoutCancel(t.Context()), t) })
+			run(s)
 		})
 	}
 }
@@ -86,6 +86,7 @@ func letters(r rune) rune {
 
 type suite struct {
 	Provider
+	t      *testing.T
 	owner  string
 	client *externaldns.Client
 }
@@ -106,7 +107,7 @@ func (s *suite) raw(t *testing.T) provider.Provider {
 }
 
 // sync brings the provider to the desired endpoints. Soft errors are followed by another turn, as ExternalDNS does.
-func (s *suite) sync(t *testing.T, ctx context.Context, desired ...*endpoint.Endpoint) *plan.Changes {
+func (s *suite) sync(ctx context.Context, t *testing.T, desired ...*endpoint.Endpoint) *plan.Changes {
 	t.Helper()
 	const turns = 10
 	for turn := range turns {
@@ -127,8 +128,8 @@ func (s *suite) sync(t *testing.T, ctx context.Context, desired ...*endpoint.End
 // settled syncs until there is nothing to do, which must be at once after the first turn.
 func (s *suite) settled(t *testing.T, desired ...*endpoint.Endpoint) {
 	t.Helper()
-	s.sync(t, t.Context(), desired...)
-	if changes := s.sync(t, t.Context(), desired...); changes.HasChanges() {
+	s.sync(t.Context(), t, desired...)
+	if changes := s.sync(t.Context(), t, desired...); changes.HasChanges() {
 		t.Fatalf("the second sync still finds something to do: %s", describe(changes))
 	}
 }
