@@ -21,14 +21,14 @@ type designate struct {
 	token string
 }
 
-func newDesignate(t *testing.T, config openstacksim.DesignateConfig, project string) *designate {
+func newDesignate(t *testing.T, config openstacksim.DesignateConfig) *designate {
 	t.Helper()
 	cloud, err := openstacksim.Start(openstacksim.Config{Designate: config})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cloud.Close)
-	return (&designate{cloud: cloud}).as(t, project)
+	return (&designate{cloud: cloud}).as(t, "demo")
 }
 
 func (d *designate) as(t *testing.T, project string) *designate {
@@ -100,7 +100,7 @@ func (d *designate) ask(t *testing.T, network, name string, kind uint16) (data [
 
 func TestFloatingIPs(t *testing.T) {
 	t.Parallel()
-	d := newDesignate(t, openstacksim.DesignateConfig{}, "demo")
+	d := newDesignate(t, openstacksim.DesignateConfig{})
 	key := d.cloud.Designate.AddFloatingIP("demo", "203.0.113.7")
 	_, list := d.call(t, http.MethodGet, "/reverse/floatingips", nil)
 	if text := fmt.Sprint(list["floatingips"]); !strings.Contains(text, "203.0.113.7") || !strings.Contains(text, "status:INACTIVE") {
@@ -143,7 +143,7 @@ func TestFloatingIPs(t *testing.T) {
 // With a delay a record is PENDING and not answered for a while, and the version rises when it turns ACTIVE.
 func TestDelayedActivation(t *testing.T) {
 	t.Parallel()
-	d := newDesignate(t, openstacksim.DesignateConfig{Delay: 150 * time.Millisecond}, "demo")
+	d := newDesignate(t, openstacksim.DesignateConfig{Delay: 150 * time.Millisecond})
 	zone := d.zone(t, "example.org.")
 	if _, answer := d.ask(t, "udp", "example.org.", dns.TypeSOA); answer.Rcode != dns.RcodeRefused {
 		t.Errorf("a zone that is not ACTIVE is answered: %v", answer)
@@ -185,7 +185,7 @@ func TestDelayedActivation(t *testing.T) {
 // An answer that does not fit into a datagram is cut and marked, and whole over TCP.
 func TestLargeAnswersNeedTCP(t *testing.T) {
 	t.Parallel()
-	d := newDesignate(t, openstacksim.DesignateConfig{}, "demo")
+	d := newDesignate(t, openstacksim.DesignateConfig{})
 	zone := d.zone(t, "example.org.")
 	text := strings.TrimSuffix(strings.Repeat(`"`+strings.Repeat("x", 253)+`" `, 5), " ")
 	if status, body := d.call(t, http.MethodPost, zone+"/recordsets", map[string]any{"name": "t.example.org.", "type": "TXT", "records": []string{text}}); status != 202 {
@@ -210,7 +210,7 @@ func TestLargeAnswersNeedTCP(t *testing.T) {
 // What can be set for tests: the lowest TTL, quotas, no version.
 func TestDesignateConfig(t *testing.T) {
 	t.Parallel()
-	d := newDesignate(t, openstacksim.DesignateConfig{MinTTL: 60, HideVersion: true, Quota: openstacksim.DesignateQuota{ZoneRecords: 2}}, "demo")
+	d := newDesignate(t, openstacksim.DesignateConfig{MinTTL: 60, HideVersion: true, Quota: openstacksim.DesignateQuota{ZoneRecords: 2}})
 	zone := d.zone(t, "example.org.")
 	if _, body := d.call(t, http.MethodGet, zone, nil); body["version"] != nil {
 		t.Errorf("the version is shown: %v", body)
