@@ -20,12 +20,14 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "openstack-sim:", err)
-		}
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if errors.Is(err, flag.ErrHelp) {
 		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "openstack-sim:", err)
+		os.Exit(1)
 	}
 }
 
@@ -47,9 +49,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	d := *delay
 	cloud, err := openstacksim.Start(openstacksim.Config{
-		Listen:    *listen,
-		Logger:    slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
-		Manila:    openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{
+		Listen: *listen,
+		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
+		Manila: openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{
 			Create: d, CreateFromSnapshot: d, Delete: d, Extend: d, Shrink: d, Grant: d, Deny: d, Snapshot: d, SnapshotDelete: d,
 		}},
 		Barbican:  openstacksim.BarbicanConfig{OrderDelay: d},
@@ -70,7 +72,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := os.Chmod(*file, 0o600); err != nil { // it may have been there with another mode
 		return err
 	}
-	fmt.Fprintf(stdout, "OpenStack at %s, DNS at %s\nexport OS_CLIENT_CONFIG_FILE=%s OS_CLOUD=demo\n", cloud.AuthURL(), cloud.Designate.DNSAddr(), *file)
+	_, err = fmt.Fprintf(stdout, "OpenStack at %s, DNS at %s\nexport OS_CLIENT_CONFIG_FILE=%s OS_CLOUD=demo\n", cloud.AuthURL(), cloud.Designate.DNSAddr(), *file)
+	if err != nil {
+		return err
+	}
 	<-ctx.Done()
 	return nil
 }

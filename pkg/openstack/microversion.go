@@ -93,7 +93,11 @@ func (s *Session) askVersions(ctx context.Context, t ServiceType) (MicroversionR
 		Versions []versionDocument `json:"versions"`
 		Version  *versionDocument  `json:"version"`
 	}
-	resp, err := client.Get(ctx, base+"/"+t.version()+"/", &body, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK, http.StatusMultipleChoices}})
+	resp, err := client.Get(ctx, base+"/"+t.version()+"/", &body, &gophercloud.RequestOpts{
+		OkCodes: []int{http.StatusOK, http.StatusMultipleChoices},
+		// Barbican tells its range only to those who say that they know of microversions.
+		MoreHeaders: map[string]string{"OpenStack-API-Version": client.Type + " latest"},
+	})
 	if err != nil {
 		return MicroversionRange{}, fmt.Errorf("asking %s for its microversions: %w", t, Wrap(err))
 	}

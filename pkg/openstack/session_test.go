@@ -386,6 +386,9 @@ func TestServicesAndMicroversions(t *testing.T) {
 			t.Errorf("%s is at %s", service, client.Endpoint)
 		}
 	}
+	if r, err := s.Microversions(t.Context(), openstack.KeyManager); err != nil || r.Max.String() != "1.1" {
+		t.Errorf("Barbican offers %v, %v", r, err)
+	}
 	for range 3 {
 		r, err := s.Microversions(t.Context(), openstack.SharedFileSystem)
 		if err != nil {

@@ -38,7 +38,7 @@ var (
 // setting is a variable that make chart sets.
 func setting(t *testing.T, name string) string {
 	t.Helper()
-	value := os.Getenv(name) //nolint:forbidigo // a test has no cli.Env
+	value := os.Getenv(name)
 	if value == "" {
 		t.Fatalf("%s is not set: run make chart", name)
 	}

@@ -20,10 +20,11 @@ func main() {
 	logs := flag.String("logs", "", "`directory` that gets everything the processes logged; empty: they are not kept")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	if err := run(ctx, newTranscript(os.Stdout), *mooring, *simulator, *logs); err != nil {
+	err := run(ctx, newTranscript(os.Stdout), *mooring, *simulator, *logs)
+	cancel()
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}

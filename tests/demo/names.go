@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"time"
 
 	"github.com/miekg/dns"
+	"mooring/pkg/openstack/openstacksim"
 	"sigs.k8s.io/external-dns/endpoint"
 
-	"mooring/pkg/openstack/openstacksim"
 	"mooring/tests/peer/externaldns"
 )
 
@@ -72,7 +73,7 @@ func (s *stage) sync(ctx context.Context, client *externaldns.Client, desired []
 	for _, c := range calls {
 		switch {
 		case c.Service != openstacksim.ServiceDesignate:
-		case c.Method == "GET":
+		case c.Method == http.MethodGet:
 			reads++
 		default:
 			writes++

@@ -23,11 +23,13 @@ var update = flag.Bool("update", false, "write the goldens again")
 const module = "mooring"
 
 type pkg struct {
-	ImportPath string
-	Doc        string
-	Standard   bool
-	Imports    []string
-	Module     *struct{ Path string }
+	ImportPath string   `json:"ImportPath"`
+	Doc        string   `json:"Doc"`
+	Standard   bool     `json:"Standard"`
+	Imports    []string `json:"Imports"`
+	Module     *struct {
+		Path string `json:"Path"`
+	} `json:"Module"`
 }
 
 // list asks the go command about packages of the shipped module.

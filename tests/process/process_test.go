@@ -36,7 +36,7 @@ func TestSizeOfTheBinary(t *testing.T) {
 // The time is the best of three starts: what the machine does besides is not ours.
 func TestIdleModes(t *testing.T) { //nolint:paralleltest // it measures: nothing else of this package should run meanwhile
 	program := filepath.Join(process.Programs(t), "mooring")
-	for _, mode := range []struct {
+	for _, mode := range []struct { //nolint:paralleltest // see above
 		name, network string
 		args          []string
 		says          string // after that it is idle
@@ -46,7 +46,7 @@ func TestIdleModes(t *testing.T) { //nolint:paralleltest // it measures: nothing
 		{"barbican-kms", "unix", []string{"--cluster-id=c", "--key-id=0b7e6a3c-5e2f-4a53-9d5b-7d5f6a1f2a3b"}, "connection refused"},
 		{"designate-webhook", "tcp", nil, "connection refused"},
 	} {
-		t.Run(mode.name, func(t *testing.T) { //nolint:paralleltest // see above
+		t.Run(mode.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			dir := t.TempDir()

@@ -9,16 +9,16 @@ import (
 
 // Call is one HTTP call that reached the cloud.
 type Call struct {
-	Time       time.Time
-	Service    string // ServiceKeystone, …
-	Method     string
-	Path       string // below the service's prefix: /v2/shares/…
-	Query      string
-	Status     int // 0 when a fault dropped the connection
-	Duration   time.Duration
-	RequestID  string // of OpenStack: "req-…"
-	RemoteAddr string // the client's address: one per TCP connection
-	Login      string // for a login that succeeded: the user's name, or that of the application credential
+	Time       time.Time     `json:"time"`
+	Service    string        `json:"service"` // ServiceKeystone, …
+	Method     string        `json:"method"`
+	Path       string        `json:"path"` // below the service's prefix: /v2/shares/…
+	Query      string        `json:"query,omitempty"`
+	Status     int           `json:"status"`          // 0 when a fault dropped the connection
+	Duration   time.Duration `json:"duration_ns"`     // as the server saw it
+	RequestID  string        `json:"request_id"`      // of OpenStack: "req-…"
+	RemoteAddr string        `json:"remote_addr"`     // the client's address: one per TCP connection
+	Login      string        `json:"login,omitempty"` // for a login that succeeded: the user's name, or that of the application credential
 }
 
 // Calls is the log of a cloud's calls, oldest first. Its methods are safe for concurrent use.

@@ -16,8 +16,13 @@ const pathControl = "/simulator"
 func (c *Cloud) control() http.Handler {
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, v any) {
+		body, err := json.Marshal(v)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(v) // the client may have gone
+		_, _ = w.Write(body) // the client may have gone
 	}
 	mux.HandleFunc("GET "+pathControl+"/calls", func(w http.ResponseWriter, _ *http.Request) { answer(w, c.Calls.All()) })
 	mux.HandleFunc("DELETE "+pathControl+"/calls", func(w http.ResponseWriter, _ *http.Request) {

@@ -183,14 +183,14 @@ func TestControlEndpoint(t *testing.T) {
 	t.Parallel()
 	c := startCloud(t, openstacksim.Config{})
 	control := c.URL() + "/simulator"
-	status, _, text, err := call(t.Context(), http.MethodPost, control+"/faults", "", `{"Service": "keystone", "Status": 500}`)
+	status, _, text, err := call(t.Context(), http.MethodPost, control+"/faults", "", `{"service": "keystone", "status": 500}`)
 	if err != nil || status != http.StatusNoContent {
 		t.Fatalf("a fault: %d %s %v", status, text, err)
 	}
 	if status, _, _ := login(t, c, c.Keystone.User("demo", "demo"), "demo-password"); status != http.StatusInternalServerError {
 		t.Errorf("the fault does not hit: %d", status)
 	}
-	for body, want := range map[string]int{`{"Path": "("}`: http.StatusBadRequest, `nonsense`: http.StatusBadRequest} {
+	for body, want := range map[string]int{`{"path": "("}`: http.StatusBadRequest, `nonsense`: http.StatusBadRequest} {
 		if status, _, _, err := call(t.Context(), http.MethodPost, control+"/faults", "", body); err != nil || status != want {
 			t.Errorf("%s: %d, %v", body, status, err)
 		}

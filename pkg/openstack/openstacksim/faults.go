@@ -10,21 +10,23 @@ import (
 
 // Fault is something that goes wrong with the calls it matches. Empty match fields match everything.
 type Fault struct {
-	Service string // ServiceKeystone, …
-	Method  string
-	Path    string // a regular expression on the path below the service's prefix
+	Service string `json:"service"` // ServiceKeystone, …
+	Method  string `json:"method"`
+	Path    string `json:"path"` // a regular expression on the path below the service's prefix
 
 	// Skip lets that many matching calls through first; Count is how many are hit after that, 0 for all.
-	Skip, Count int
+	Skip  int `json:"skip"`
+	Count int `json:"count"`
 
 	// Delay holds the call before anything else happens.
-	Delay time.Duration
+	Delay time.Duration `json:"delay_ns"`
 	// Status answers with this code, Header and Body instead of handling the call; an empty Body is the proxy's kind of HTML.
-	Status int
-	Header map[string]string
-	Body   string
+	Status int               `json:"status"`
+	Header map[string]string `json:"header"`
+	Body   string            `json:"body"`
 	// Drop closes the connection before the service acts, DropAfter once it has acted: the client can't tell them apart.
-	Drop, DropAfter bool
+	Drop      bool `json:"drop"`
+	DropAfter bool `json:"drop_after"`
 }
 
 func (f Fault) check() error {

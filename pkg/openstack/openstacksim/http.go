@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -175,9 +176,7 @@ func (c *Cloud) unrouted(s service, handler http.Handler, answer *reply, r *requ
 	if rec.status < http.StatusBadRequest { // the mux would redirect to a cleaned path: no OpenStack service does
 		rec.status = http.StatusNotFound
 	}
-	for k, v := range rec.header {
-		answer.header[k] = v
-	}
+	maps.Copy(answer.header, rec.header)
 	answer.json(rec.status, map[string]any{"error": map[string]any{
 		"code": rec.status, "title": http.StatusText(rec.status), "message": s.name + " has no " + r.Method + " " + r.URL.Path,
 	}})
@@ -201,9 +200,7 @@ func (c *Cloud) sleep(r *http.Request, d time.Duration) bool {
 }
 
 func send(w http.ResponseWriter, answer *reply) {
-	for k, v := range answer.header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), answer.header)
 	w.Header().Set("Content-Length", strconv.Itoa(len(answer.body)))
 	if answer.status == http.StatusNoContent {
 		w.Header().Del("Content-Length")

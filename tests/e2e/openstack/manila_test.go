@@ -39,7 +39,7 @@ type csiDriver struct {
 // mooringProgram is the program under test: that of MOORING_BIN, which make sets, or one that is built now.
 func mooringProgram(t *testing.T, dir string) string {
 	t.Helper()
-	if bin := os.Getenv("MOORING_BIN"); bin != "" { //nolint:forbidigo // a test has no cli.Env
+	if bin := os.Getenv("MOORING_BIN"); bin != "" {
 		return filepath.Join(bin, "mooring")
 	}
 	program := filepath.Join(dir, "mooring")

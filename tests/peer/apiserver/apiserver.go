@@ -75,7 +75,7 @@ func (s *Server) Ready(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("the plugin is not healthy for kube-apiserver: %w", err)
-		case <-time.After(100 * time.Millisecond): //nolint:forbidigo // a test's pause
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }

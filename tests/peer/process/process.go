@@ -84,7 +84,7 @@ func (p *Process) pause(ctx context.Context) error {
 		return fmt.Errorf("%w; it said: %s", ctx.Err(), p.Output())
 	case <-p.done:
 		return fmt.Errorf("it has ended (%w); it said: %s", errors.Join(p.err, errEnded), p.Output())
-	case <-time.After(2 * time.Millisecond): //nolint:forbidigo // a test's pause
+	case <-time.After(2 * time.Millisecond):
 		return nil
 	}
 }
