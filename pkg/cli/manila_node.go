@@ -52,7 +52,7 @@ func (o *manilaNodeOptions) check(*Env) (wrong []error) {
 
 func (o *manilaNodeOptions) run(ctx context.Context, p *process) error {
 	mounter := mount.New(mount.Options{System: mount.Kernel{CephFusePath: o.cephFuse}, Logger: p.logger})
-	node := &csi.Node{ID: o.nodeID, Mounter: mounter, Clouds: o.clouds(p), Protocol: params.Protocol(o.protocol), Logger: p.logger}
+	node := &csi.Node{ID: o.nodeID, Mounter: mounter, Clouds: o.clouds(p), Protocol: params.Protocol(o.protocol)}
 	ready := func() error { return nil } // without a login it still mounts NFS
 	return o.serve(ctx, p, ready, nil, node)
 }

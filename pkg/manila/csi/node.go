@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"sync"
 
@@ -33,7 +32,6 @@ type Node struct {
 	Clouds  *Clouds
 	// Protocol is that of volumes that do not say, such as CPO's.
 	Protocol params.Protocol
-	Logger   *slog.Logger
 
 	locks keylock.Locks // per volume id, and per target path
 

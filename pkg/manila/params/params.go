@@ -181,6 +181,9 @@ func parse[T any](place Place, in map[string]string, to *T, setter func(*key) fu
 	unknown := false
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		set, ok := known[name]
+		if ok && in[name] == "" && place == PlaceAttributes {
+			continue // CPO writes the keys that it has no value for, too
+		}
 		if !ok {
 			unknown = true
 			mistakes = append(mistakes, fmt.Sprintf("%q is unknown", name))

@@ -115,7 +115,7 @@ func TestMistakesAreNamed(t *testing.T) {
 func TestAttributesOfCPO(t *testing.T) {
 	t.Parallel()
 	got, err := params.ParseAttributes(map[string]string{
-		"shareID": "s", "shareAccessID": "r", "cephfs-mounter": "kernel", "groupID": "", "affinity": "", "antiAffinity": "", "storage.kubernetes.io/csiProvisionerIdentity": "x",
+		"shareID": "s", "shareAccessID": "r", "shareName": "", "cephfs-mounter": "kernel", "cephfs-fuseMountOptions": "", "groupID": "", "affinity": "", "antiAffinity": "", "storage.kubernetes.io/csiProvisionerIdentity": "x",
 	})
 	if err != nil {
 		t.Fatal(err)
