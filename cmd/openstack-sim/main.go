@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		level = slog.LevelDebug
 	}
 	d := *delay
-	cloud, err := openstacksim.Start(openstacksim.Config{
+	cloud, err := openstacksim.Start(openstacksim.Config{ //nolint:contextcheck // a cloud has a life of its own, which Close ends
 		Listen: *listen,
 		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 		Manila: openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{

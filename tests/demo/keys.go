@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"mooring/pkg/openstack/openstacksim"
-
 	"mooring/tests/peer/apiserver"
 )
 

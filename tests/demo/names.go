@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
-	"mooring/pkg/openstack/openstacksim"
 	"sigs.k8s.io/external-dns/endpoint"
 
+	"mooring/pkg/openstack/openstacksim"
 	"mooring/tests/peer/externaldns"
 )
 

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
+
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
-
 	"mooring/tests/peer/process"
 )
 

@@ -17,6 +17,7 @@ import (
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/ginkgo/v2/types"
 	"github.com/onsi/gomega"
+
 	"mooring/pkg/grpcserver"
 	"mooring/pkg/manila"
 	"mooring/pkg/manila/csi"

@@ -10,7 +10,6 @@ import (
 
 	"mooring/pkg/barbican"
 	"mooring/pkg/openstack"
-
 	"mooring/tests/contract/target"
 )
 

@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"github.com/gophercloud/gophercloud/v2"
-	"mooring/pkg/openstack"
 
+	"mooring/pkg/openstack"
 	"mooring/tests/contract/target"
 )
 

@@ -21,13 +21,13 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	kmsapi "k8s.io/kms/apis/v2"
+
 	"mooring/pkg/barbican"
 	"mooring/pkg/barbican/kms"
 	"mooring/pkg/grpcserver"
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
 	"mooring/pkg/peercred"
-
 	"mooring/tests/contract/target"
 	"mooring/tests/peer/apiserver"
 )

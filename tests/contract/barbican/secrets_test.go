@@ -13,7 +13,6 @@ import (
 
 	"mooring/pkg/barbican"
 	"mooring/pkg/openstack"
-
 	"mooring/tests/contract/target"
 )
 

@@ -17,8 +17,8 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/miekg/dns"
-	"mooring/pkg/openstack"
 
+	"mooring/pkg/openstack"
 	"mooring/tests/contract/designate/conformance"
 	"mooring/tests/contract/target"
 )

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"mooring/pkg/designate/externaldns"
 	"sigs.k8s.io/external-dns/endpoint"
+
+	"mooring/pkg/designate/externaldns"
 )
 
 // Our filter means what ExternalDNS's means: over many filters and names both let the same through, and ExternalDNS reads

@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"sigs.k8s.io/external-dns/endpoint"
+
 	"mooring/pkg/designate"
 	"mooring/pkg/designate/externaldns"
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
-	"sigs.k8s.io/external-dns/endpoint"
-
 	"mooring/tests/contract/designate/conformance"
 	"mooring/tests/contract/target"
 	peer "mooring/tests/peer/externaldns"

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
+
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
-
 	"mooring/tests/contract/target"
 )
 

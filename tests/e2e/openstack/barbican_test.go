@@ -21,8 +21,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	kmsapi "k8s.io/kms/apis/v2"
-	"mooring/pkg/openstack"
 
+	"mooring/pkg/openstack"
 	"mooring/tests/contract/target"
 	"mooring/tests/peer/apiserver"
 	"mooring/tests/peer/process"

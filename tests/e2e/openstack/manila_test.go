@@ -18,10 +18,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+
 	"mooring/pkg/manila"
 	"mooring/pkg/manila/mount"
 	"mooring/pkg/openstack"
-
 	"mooring/tests/contract/target"
 	"mooring/tests/peer/process"
 )
