@@ -108,6 +108,11 @@ func (p *provision) act(ctx context.Context, step Step) error {
 		if err != nil {
 			return err
 		}
+		if share == nil && Classify(o.Share.Status) != PhaseDeleting {
+			// Somebody has deleted it, or a database replica has not heard of it yet. Another one now could be one too many: the next
+			// call looks for it by its name.
+			return vanished(o.Share.ID)
+		}
 		p.saw(share)
 	case ActionLookExports:
 		o.Looked = true
@@ -183,9 +188,12 @@ func (p *provision) grant(ctx context.Context, g Grant) error {
 	if lookErr != nil {
 		return errors.Join(err, lookErr)
 	}
+	if share == nil {
+		return vanished(o.Share.ID)
+	}
 	before := o.Share.Status
 	p.saw(share)
-	if share != nil && share.Status == "available" && before == share.Status {
+	if share.Status == "available" && before == share.Status {
 		rules, rulesErr := p.api.rules(ctx, o.Share.ID)
 		if rulesErr != nil {
 			return errors.Join(err, rulesErr)
@@ -196,10 +204,14 @@ func (p *provision) grant(ctx context.Context, g Grant) error {
 		o.Rules, o.RulesKnown = rules, true
 		return nil
 	}
-	if share != nil && Classify(share.Status) == PhasePending {
+	if Classify(share.Status) == PhasePending {
 		o.Exports, o.Looked = nil, true
 	}
 	return nil
+}
+
+func vanished(id string) error {
+	return fmt.Errorf("share %s has vanished: %w", id, openstack.ErrNotFound)
 }
 
 // replace makes room for a new share where an earlier try failed.
