@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X mooring/pkg/cli.version=$(VERSION)'
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -buildid= -X mooring/pkg/cli.version=$(VERSION)'
 BIN := bin
 TOOLS := $(CURDIR)/$(BIN)/tools
 LAB_DIR ?= /var/lib/mooring-lab
@@ -29,7 +29,7 @@ demo: build ## a first run of all three plugins against a simulated cloud: no ro
 test: build ## unit tests with the race detector, csi-sanity and the contract tests over the simulator
 	CGO_ENABLED=1 go test -race -shuffle=on ./...
 	cd tests && $(TESTENV) CGO_ENABLED=1 go test -race -shuffle=on ./contract/... ./sanity/... ./demo/... ./house/...
-	cd tests && $(TESTENV) go test ./process/...
+	cd tests && $(TESTENV) go test -count=1 ./process/...   # alone, and without the race detector: it measures
 
 e2e-openstack: build ## the contract and end-to-end tests on a real OpenStack (root, Debian 12; started and stopped here)
 	cd tests && go test -count=1 -run '^$$' ./contract/... ./e2e/openstack/...   # compiled out here: the lab has no network

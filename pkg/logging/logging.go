@@ -34,7 +34,7 @@ func ParseLevel(s string) (slog.Level, error) {
 
 // New makes a logger that writes to w. The format is FormatText or FormatJSON.
 func New(w io.Writer, level slog.Leveler, format string) (*slog.Logger, error) {
-	options := &slog.HandlerOptions{Level: level, ReplaceAttr: redact}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: replace}
 	switch format {
 	case FormatText:
 		return slog.New(slog.NewTextHandler(w, options)), nil
@@ -50,12 +50,16 @@ func CaptureKlog(l *slog.Logger) {
 	klog.SetLogger(logr.FromSlogHandler(l.Handler()))
 }
 
-// redact hides the values of attributes by their keys.
-func redact(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() != slog.KindGroup && sounds(a.Key) {
+// replace hides the values of attributes by their keys, and writes durations with their unit in JSON too.
+func replace(_ []string, a slog.Attr) slog.Attr {
+	switch kind := a.Value.Kind(); {
+	case kind != slog.KindGroup && sounds(a.Key):
 		return slog.String(a.Key, Redacted)
+	case kind == slog.KindDuration:
+		return slog.String(a.Key, a.Value.Duration().String())
+	default:
+		return a
 	}
-	return a
 }
 
 // sounds says whether a key sounds like a secret's. A key id is none.

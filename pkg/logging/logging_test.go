@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"mooring/pkg/logging"
 )
@@ -32,9 +33,9 @@ func TestSecretsAreRedactedByKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		logger.Info("m", slog.String("password", "hush-1"), slog.Group("auth", slog.String("auth_token", "hush-2"), slog.String("user", "shown-1")),
-			slog.String("key_id", "shown-2"), slog.String("key", "hush-3"), slog.Any("payload", []byte("hush-4")))
+			slog.String("key_id", "shown-2"), slog.String("key", "hush-3"), slog.Any("payload", []byte("hush-4")), slog.Duration("took", 1500*time.Millisecond))
 		got := out.String()
-		if strings.Contains(got, "hush") || !strings.Contains(got, "shown-1") || !strings.Contains(got, "shown-2") {
+		if strings.Contains(got, "hush") || !strings.Contains(got, "1.5s") || !strings.Contains(got, "shown-1") || !strings.Contains(got, "shown-2") {
 			t.Errorf("%s: %s", format, got)
 		}
 	}

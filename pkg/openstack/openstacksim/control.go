@@ -55,10 +55,8 @@ func (c *Cloud) control() http.Handler {
 func (c *Cloud) Secrets() []string {
 	out := c.Keystone.Secrets()
 	c.Manila.mu.Lock()
-	for _, r := range c.Manila.rules {
-		if r.key != "" {
-			out = append(out, r.key)
-		}
+	for _, user := range c.Manila.cephKeys { // they outlive their rules and shares
+		out = append(out, user.key)
 	}
 	c.Manila.mu.Unlock()
 	for _, payload := range c.Barbican.Payloads() {
