@@ -87,6 +87,7 @@ const (
 func NewPlan(zones Zones, current func(Key) (Recordset, bool), changes Changes, minTTL int) Plan {
 	p := planner{zones: zones, current: current, minTTL: minTTL, ops: map[Key]planned{}}
 	p.removals(changes)
+	p.findHopeless(slices.Concat(changes.Create, changes.UpdateNew))
 	for _, list := range [][]Record{changes.Create, changes.UpdateNew} {
 		for _, r := range list {
 			p.want(r)
@@ -102,6 +103,8 @@ type planner struct {
 	minTTL  int
 	ops     map[Key]planned
 	plan    Plan
+
+	hopeless map[string]bool // names of which no wanted record can be written
 }
 
 type planned struct {
@@ -146,10 +149,25 @@ func (p *planner) remove(r Record) {
 	p.add(op, stepDeleteRecords, stepDeleteMarks)
 }
 
+// findHopeless notes the names whose records are all invalid: a mark for them would mark nothing.
+func (p *planner) findHopeless(wanted []Record) {
+	p.hopeless = map[string]bool{}
+	for _, good := range []bool{false, true} { // one good record of a name outweighs the bad ones
+		for _, r := range wanted {
+			if _, err := r.Canonical(p.minTTL); r.Owner == "" && (err == nil) == good {
+				p.hopeless[readName(r.Name)] = !good
+			}
+		}
+	}
+}
+
 func (p *planner) want(r Record) {
 	canonical, err := r.Canonical(p.minTTL)
 	if err != nil {
 		p.plan.Invalid = append(p.plan.Invalid, err)
+		return
+	}
+	if p.hopeless[canonical.Owner] {
 		return
 	}
 	zone, ok := p.place(canonical)

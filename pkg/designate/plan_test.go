@@ -234,6 +234,16 @@ func TestPlan(t *testing.T) {
 			want: "create example.org/team.example.org NS\n",
 		},
 		{
+			name: "no mark for what can't be written", changes: designate.Changes{Create: []designate.Record{
+				rec("bad.example.org", designate.A, 0, "192.0.2"), mark("a-bad.example.org", "bad.example.org"),
+				rec("half.example.org", designate.A, 0, "192.0.2"), mark("a-half.example.org", "half.example.org"),
+				rec("half.example.org", designate.AAAA, 0, "2001:db8::1"), mark("aaaa-half.example.org", "half.example.org"),
+			}},
+			want: "create example.org/a-half.example.org TXT, create example.org/aaaa-half.example.org TXT → create example.org/half.example.org AAAA\n" +
+				`invalid bad.example.org A: invalid record value for A: "192.0.2" is not an IP address` + "\n" +
+				`invalid half.example.org A: invalid record value for A: "192.0.2" is not an IP address` + "\n",
+		},
+		{
 			name: "a bad record does not stop the good ones", changes: designate.Changes{Create: []designate.Record{
 				rec("a b.example.org", designate.A, 0, "192.0.2.1"), rec("bad.example.org", designate.A, 0, "192.0.2"), www,
 			}},
