@@ -514,7 +514,8 @@ func TestDeadline(t *testing.T) {
 	defer cancel()
 	begin := time.Now()
 	_, err := d.controller.CreateVolume(ctx, request("NFS"))
-	if status.Code(err) != codes.DeadlineExceeded || time.Since(begin) > 2*time.Second {
+	// Unavailable: the deadline passed while a call waited for its turn. Neither code is final.
+	if code := status.Code(err); code != codes.DeadlineExceeded && code != codes.Unavailable || time.Since(begin) > 2*time.Second {
 		t.Errorf("after %v: %v", time.Since(begin), err)
 	}
 }
