@@ -11,7 +11,7 @@ LAB_DIR ?= /var/lib/mooring-lab
 FUZZTIME ?= 20s
 # the modules of this repository that have Go code, and the packages that have goldens
 MODULES := . tests
-GOLDENS = $(shell cd $(1) && grep -rl --include='*_test.go' 'Bool."update"' $(2) | xargs -n1 dirname | sort -u | sed 's|^|./|')
+GOLDENS = $(shell cd $(1) && grep -rl --include='*_test.go' 'goldentest.Compare' $(2) | xargs -n1 dirname | sort -u | sed 's|^|./|')
 # what a test of the tests module needs
 TESTENV := MOORING_BIN=$(CURDIR)/$(BIN)
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"mooring/pkg/logging/logtest"
 	"mooring/pkg/openstack/openstacksim"
 )
 
@@ -27,8 +27,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	env    map[string]string
 	files  map[string]string
-	out    syncBuffer
-	errs   syncBuffer
+	out    logtest.Buffer
+	errs   logtest.Buffer
 	signal chan struct{} // closed: SIGTERM
 }
 
@@ -59,23 +59,6 @@ func (w *world) main(args ...string) int {
 			return ctx, cancel
 		},
 	})
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func TestHelpAndVersion(t *testing.T) {

@@ -1,18 +1,15 @@
 package cli
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
-)
 
-var update = flag.Bool("update", false, "write the goldens again")
+	"mooring/pkg/goldentest"
+)
 
 // The reference page is made from the flags themselves.
 func TestGoldenReference(t *testing.T) {
@@ -53,17 +50,5 @@ func table(b *strings.Builder, flags, without *pflag.FlagSet) {
 
 func golden(t *testing.T, file, got string) {
 	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (make generate writes it again):\n%s", file, diff)
-	}
+	goldentest.Compare(t, file, got)
 }

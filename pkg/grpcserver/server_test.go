@@ -1,7 +1,6 @@
 package grpcserver_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +24,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"mooring/pkg/grpcserver"
+	"mooring/pkg/logging/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -54,34 +54,17 @@ func (c *checker) Check(ctx context.Context, r *health.HealthCheckRequest) (*hea
 	return &health.HealthCheckResponse{Status: health.HealthCheckResponse_SERVING}, nil
 }
 
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 type fixture struct {
 	client  health.HealthClient
 	checker *checker
-	log     *logBuffer
+	log     *logtest.Buffer
 	stop    func() error
 	metrics *prometheus.Registry
 }
 
 func start(t *testing.T, drain time.Duration) *fixture {
 	t.Helper()
-	f := &fixture{checker: &checker{entered: make(chan struct{}), release: make(chan struct{})}, log: &logBuffer{}, metrics: prometheus.NewRegistry()}
+	f := &fixture{checker: &checker{entered: make(chan struct{}), release: make(chan struct{})}, log: &logtest.Buffer{}, metrics: prometheus.NewRegistry()}
 	endpoint := "unix://" + filepath.Join(t.TempDir(), "s.sock")
 	listener, err := grpcserver.Listen(t.Context(), endpoint, 0o600)
 	if err != nil {

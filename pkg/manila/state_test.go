@@ -2,18 +2,16 @@ package manila
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-var update = flag.Bool("update", false, "write the goldens again")
+	"mooring/pkg/goldentest"
+)
 
 // TestGoldenDecisions writes down what is decided about a share in every status that Manila knows, for both wishes, as seen by
 // the call that made the share and by a later one.
@@ -39,18 +37,7 @@ func TestGoldenDecisions(t *testing.T) {
 			decide(spec, Observed{Share: share(), Exports: exports, RulesKnown: true}), decide(nil, Observed{Share: share()}), decide(nil, Observed{Share: share(), Refused: true}))
 	}
 	const golden = "testdata/decisions.golden"
-	if *update {
-		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), b.String()); diff != "" {
-		t.Errorf("decisions have changed (-file +now), run the test with -update:\n%s", diff)
-	}
+	goldentest.Compare(t, golden, b.String())
 }
 
 func TestNextRules(t *testing.T) {

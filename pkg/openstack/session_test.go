@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
+	"mooring/pkg/logging/logtest"
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
 )
@@ -432,7 +433,7 @@ func TestRateBudget(t *testing.T) {
 
 func TestNoSecretInLogsOrErrors(t *testing.T) {
 	t.Parallel()
-	var out syncBuffer
+	var out logtest.Buffer
 	logger := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	sim, pool := cloud(t, openstacksim.Config{Logger: logger}, openstack.Options{Logger: logger})
 	for _, name := range []string{"demo", "appcred", "other"} {
@@ -459,21 +460,4 @@ func TestNoSecretInLogsOrErrors(t *testing.T) {
 	if i := slices.IndexFunc(secrets, func(s string) bool { return strings.Contains(text, s) }); i >= 0 {
 		t.Errorf("a secret is in the log:\n%s", text)
 	}
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -16,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -25,10 +22,9 @@ import (
 	kmsapi "k8s.io/kms/apis/v2"
 
 	"mooring/pkg/barbican"
+	"mooring/pkg/goldentest"
 	"mooring/pkg/openstack"
 )
-
-var update = flag.Bool("update", false, "write the goldens again")
 
 const (
 	secret = "7f3d0a52-1d9b-4c53-9c0a-2b1d3e4f5a6b"
@@ -164,18 +160,7 @@ func TestGoldenCodes(t *testing.T) {
 	row("anything else", toStatus(errors.New("a defect")))
 
 	file := filepath.Join("testdata", "codes.golden")
-	if *update {
-		if err := os.WriteFile(file, []byte(out.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), out.String()); diff != "" {
-		t.Errorf("(-want +got; -update writes it)\n%s", diff)
-	}
+	goldentest.Compare(t, file, out.String())
 }
 
 func TestOverASocket(t *testing.T) {

@@ -3,20 +3,15 @@ package externaldns
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"mooring/pkg/designate"
+	"mooring/pkg/goldentest"
 	"mooring/pkg/openstack"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 const golden = "testdata/statuses.golden"
 
@@ -27,18 +22,7 @@ func TestStatusTableGolden(t *testing.T) {
 		fmt.Fprintf(&b, "%-24s %d %s\n", rule.name, rule.status, http.StatusText(rule.status))
 	}
 	fmt.Fprintf(&b, "%-24s %d %s\n", "anything else", statusOf(errors.New("x")), http.StatusText(statusOf(errors.New("x"))))
-	if *update {
-		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), b.String()); diff != "" {
-		t.Errorf("run with -update when this is meant; -want +got:\n%s", diff)
-	}
+	goldentest.Compare(t, golden, b.String())
 }
 
 // Whatever can happen to a good request is a soft error to ExternalDNS: from 500 to 510. Anything else makes it exit.

@@ -3,21 +3,17 @@ package csi
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"mooring/pkg/goldentest"
 	"mooring/pkg/manila"
 	"mooring/pkg/openstack"
 )
-
-var update = flag.Bool("update", false, "write the goldens again")
 
 // TestGoldenCodes writes the table down: sidecars act on codes, so a change of one has to be seen.
 func TestGoldenCodes(t *testing.T) {
@@ -29,18 +25,7 @@ func TestGoldenCodes(t *testing.T) {
 	}
 	b.WriteString("(anything else) Internal\n")
 	const golden = "testdata/codes.golden"
-	if *update {
-		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), b.String()); diff != "" {
-		t.Errorf("the table has changed (-file +now), run the test with -update:\n%s", diff)
-	}
+	goldentest.Compare(t, golden, b.String())
 }
 
 // TestEveryRowIsReached: each error of the table gets its own row's code, wrapped or not.

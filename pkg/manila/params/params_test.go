@@ -2,19 +2,17 @@ package params_test
 
 import (
 	"errors"
-	"flag"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"mooring/pkg/goldentest"
 	"mooring/pkg/manila/mount"
 	"mooring/pkg/manila/params"
 	"mooring/pkg/openstack"
 )
-
-var update = flag.Bool("update", false, "write the goldens again")
 
 // reference is the documentation page that the table renders.
 const reference = "../../../docs/reference/manila-parameters.md"
@@ -22,18 +20,7 @@ const reference = "../../../docs/reference/manila-parameters.md"
 func TestGoldenReference(t *testing.T) {
 	t.Parallel()
 	got := params.Markdown()
-	if *update {
-		if err := os.WriteFile(reference, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(reference)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("the reference is not what the table says (-file +table), run the test with -update:\n%s", diff)
-	}
+	goldentest.Compare(t, reference, got)
 }
 
 func TestParseClass(t *testing.T) {

@@ -2,7 +2,6 @@
 package process
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,9 +10,10 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"mooring/pkg/logging/logtest"
 )
 
 // Process is a running child. It dies with its parent.
@@ -22,7 +22,7 @@ type Process struct {
 	Started time.Time
 
 	cmd    *exec.Cmd
-	output buffer
+	output logtest.Buffer
 	done   chan struct{}
 	err    error
 }
@@ -134,23 +134,6 @@ func (p *Process) Ended(ctx context.Context) (int, error) {
 	case <-ctx.Done():
 		return -1, ctx.Err()
 	}
-}
-
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // Programs returns the directory of the built programs: MOORING_BIN if it is set (make does), or else a temporary one into
