@@ -9,13 +9,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the goldens again")
+var update = flag.Bool("update", false, "write the goldens again") //nolint:gochecknoglobals // flags of a test binary are global
 
 // Compare fails the test when the file does not hold exactly got. With -update it writes the file instead.
 func Compare(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil { //nolint:gosec // a file of the repository, for everybody
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
