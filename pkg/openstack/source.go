@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -178,7 +179,7 @@ func (s Source) fromFile(name, file string) (*Credential, error) {
 	}
 	cloud, err := typed(entry)
 	if err != nil {
-		return nil, fmt.Errorf("%s: cloud %q: %w", path, name, err)
+		return nil, prefixed(fmt.Sprintf("%s: cloud %q: ", path, name), err)
 	}
 	c, err := s.fromCloud(cloud)
 	if err == nil {
@@ -265,26 +266,84 @@ func (s Source) optional(path, key string) (map[string]map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	var whole any
+	if yaml.Unmarshal(data, &whole) == nil && whole == nil { // an empty file, or comments alone
+		return map[string]map[string]any{}, nil
+	}
 	return decodeClouds(path, key, data)
 }
 
 func decodeClouds(path, key string, data []byte) (map[string]map[string]any, error) {
 	var file map[string]yaml.Node
 	if err := yaml.Unmarshal(data, &file); err != nil {
-		return nil, fmt.Errorf("%s is not YAML: %s", path, oneLine(err))
+		return nil, fmt.Errorf("%s is not YAML: %s", path, yamlMistake(err))
 	}
 	node, ok := file[key]
 	if !ok {
 		return nil, fmt.Errorf("%s has no %q at its top", path, key)
 	}
-	var entries map[string]map[string]any
-	if err := node.Decode(&entries); err != nil {
-		return nil, fmt.Errorf("%s: %s: %s", path, key, oneLine(err))
+	var (
+		whole   any // decoded first, since that finds anchors that hold themselves, or too much
+		entries map[string]map[string]text
+	)
+	if err := cmp.Or(node.Decode(&whole), node.Decode(&entries)); err != nil {
+		return nil, fmt.Errorf("%s: %s: %s", path, key, yamlMistake(err))
 	}
-	return entries, nil
+	out := make(map[string]map[string]any, len(entries))
+	for name, entry := range entries {
+		out[name] = plain(entry)
+	}
+	return out, nil
 }
 
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+// text is a value of YAML whose scalars stay what was written: a password of 0123 or 1e5 is no number. Null is nil.
+type text struct{ value any }
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (t *text) UnmarshalYAML(n *yaml.Node) error {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		var m map[string]text
+		err := n.Decode(&m)
+		t.value = plain(m)
+		return err
+	case n.Kind == yaml.SequenceNode:
+		var list []text
+		err := n.Decode(&list)
+		values := make([]any, len(list))
+		for i, v := range list {
+			values[i] = v.value
+		}
+		t.value = values
+		return err
+	case n.ShortTag() == "!!binary":
+		var s string
+		err := n.Decode(&s)
+		t.value = s
+		return err
+	default:
+		t.value = n.Value
+		return nil
+	}
+}
+
+// plain drops nulls: they say no more than a key that is not there.
+func plain(m map[string]text) map[string]any {
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		if v.value != nil {
+			out[k] = v.value
+		}
+	}
+	return out
+}
+
+// quoted is where YAML's errors show the value that they are about, which may be a password.
+var quoted = regexp.MustCompile("(?s)`.*`|anchor '.*'")
+
+func yamlMistake(err error) string {
+	return oneShortLine(quoted.ReplaceAllString(err.Error(), "(not shown)"))
+}
 
 // merge lays over on under, maps deeply.
 func merge(over, under map[string]any) map[string]any {
@@ -303,19 +362,84 @@ func merge(over, under map[string]any) map[string]any {
 	return out
 }
 
+// typed reads an entry of texts into gophercloud's type, which knows the keys.
 func typed(entry map[string]any) (*clouds.Cloud, error) {
-	data, err := yaml.Marshal(entry)
+	auth, ok := entry["auth"].(map[string]any)
+	if entry["auth"] == nil {
+		return nil, errors.New("auth is missing")
+	} else if !ok {
+		return nil, errors.New("auth has to be a map")
+	}
+	var errs []error
+	for _, k := range slices.Sorted(maps.Keys(auth)) {
+		errs = append(errs, single("auth."+k, auth[k]))
+	}
+	known := map[string]any{}
+	for _, k := range []string{"auth_type", "region_name", "endpoint_type", "interface", "identity_api_version", "cacert", "cert", "key"} {
+		if v := entry[k]; v != nil {
+			errs = append(errs, single(k, v))
+			known[k] = v
+		}
+	}
+	verify, err := boolean("verify", entry["verify"])
+	regions, regionsErr := regionNames(entry["regions"])
+	if err := errors.Join(append(errs, err, regionsErr)...); err != nil {
+		return nil, err
+	}
+	auth = maps.Clone(auth)
+	delete(auth, "allow_reauth") // no text, and the session's own affair
+	known["auth"] = auth
+	data, err := yaml.Marshal(known)
 	if err != nil {
 		return nil, err
 	}
-	cloud := &clouds.Cloud{}
+	cloud := &clouds.Cloud{Verify: verify, Regions: regions}
 	if err := yaml.Unmarshal(data, cloud); err != nil {
-		return nil, errors.New(oneLine(err))
-	}
-	if cloud.AuthInfo == nil {
-		return nil, errors.New("auth is missing")
+		return nil, errors.New(yamlMistake(err))
 	}
 	return cloud, nil
+}
+
+func single(key string, value any) error {
+	if _, ok := value.(string); !ok {
+		return fmt.Errorf("%s has to be a single value", key)
+	}
+	return nil
+}
+
+// boolean reads what YAML 1.1 and the openstack client take for true and false; nil is neither.
+func boolean(key string, value any) (*bool, error) {
+	if value == nil {
+		return nil, nil //nolint:nilnil // it is not set
+	}
+	s, _ := value.(string)
+	switch strings.ToLower(s) {
+	case "true", "yes", "on", "1":
+		return new(true), nil
+	case "false", "no", "off", "0":
+		return new(false), nil
+	default:
+		return nil, fmt.Errorf("%s has to be true or false", key)
+	}
+}
+
+// regionNames reads a list of regions: each is a name, or a map with one.
+func regionNames(value any) (regions []clouds.Region, err error) {
+	list, ok := value.([]any)
+	if value != nil && !ok {
+		return nil, errors.New("regions has to be a list")
+	}
+	for _, r := range list {
+		if m, ok := r.(map[string]any); ok {
+			r = m["name"]
+		}
+		name, ok := r.(string)
+		if !ok {
+			return nil, errors.New("regions: each has to be a name, or a map with a name")
+		}
+		regions = append(regions, clouds.Region{Name: name})
+	}
+	return regions, nil
 }
 
 func (s Source) fromCloud(cloud *clouds.Cloud) (*Credential, error) {

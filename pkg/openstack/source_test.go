@@ -215,3 +215,55 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// What is written without quotes is text all the same, and the file's values stay out of errors.
+func TestScalarsAreText(t *testing.T) {
+	t.Parallel()
+	for written, want := range map[string]string{
+		"12345": "12345", "0123": "0123", "1e5": "1e5", "yes": "yes", "True": "True", "1_000": "1_000", "0x1F": "0x1F", "2024-01-01": "2024-01-01",
+		"12345678901234567890123456789012": "12345678901234567890123456789012", ".inf": ".inf", `"null"`: "null", "!x hush": "hush", "!!binary aHVzaA==": "hush",
+		"'a: b # c'": "a: b # c",
+	} {
+		p := place{files: map[string]string{
+			"clouds.yaml": "x: &user {username: u, user_domain_id: 0042}\nclouds:\n  d:\n    regions: [{name: 007, values: {}}]\n    verify: \"no\"\n    identity_api_version: 3\n" +
+				"    auth: {<<: *user, auth_url: 'http://k.test', project_id: " + written + ", allow_reauth: true}\n",
+			"secure.yaml": "clouds:\n  d:\n    auth:\n      username: null\n      password: " + written + "\n",
+		}}
+		c, err := p.source("d", "clouds.yaml").Load()
+		if err != nil {
+			t.Errorf("%s: %v", written, err)
+			continue
+		}
+		if c.Password != want || c.ProjectID != want || c.Username != "u" || c.UserDomainID != "0042" || c.Region != "007" || !c.Insecure {
+			t.Errorf("%s: password %q, project %q, user %q in %q, region %q, insecure %v", written, c.Password, c.ProjectID, c.Username, c.UserDomainID, c.Region, c.Insecure)
+		}
+	}
+}
+
+func TestMistakesInFilesShowNoValues(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string]string{
+		"clouds: {d: hush}":                                                 "(not shown)",
+		"clouds: {d: {auth: hush}}":                                         "auth has to be a map",
+		"clouds: {d: {auth: [hush]}}":                                       "auth has to be a map",
+		"clouds: {d: {auth: {password: *hush}}}":                            "(not shown)",
+		"clouds: {d: {auth: {password: [hush], username: {hush: x}}}}":      "auth.password has to be a single value",
+		"clouds: {d: {auth: {}, verify: hush}}":                             "verify has to be true or false",
+		"clouds: {d: {auth: {}, regions: {hush: x}}}":                       "regions has to be a list",
+		"clouds: {d: {auth: {}, regions: [[hush]]}}":                        "regions: each has to be a name",
+		"clouds: {d: {auth: {password: !!int hush}}}":                       "(not shown)",
+		"clouds: {d: {auth: {auth_url: 'http://u:hush@k.test', token: t}}}": "auth.auth_url holds a user or password",
+		"clouds: {d: {auth: {auth_url: 'ftp://u:hush@k.test', token: t}}}":  "auth.auth_url holds a user or password",
+		"clouds: {d: {auth: {auth_url: 'http://k.test:99999', token: t}}}":  "has to be an http or https URL",
+		"clouds: {d: {auth: null}}":                                         "auth is missing",
+		"clouds: {d: null}":                                                 "auth is missing",
+		"clouds: &a {d: *a}":                                                "contains itself",
+		"hush":                                                              "(not shown)",
+	} {
+		p := place{files: map[string]string{"clouds.yaml": file, "secure.yaml": "# nothing yet\n"}}
+		_, err := p.source("d", "clouds.yaml").Load()
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s: %v; want %q", file, err, want)
+		}
+	}
+}
