@@ -86,7 +86,9 @@ func (c *Credential) validate(name naming) error {
 
 	if c.AuthURL == "" {
 		mistake("%s is missing: it is Keystone's URL, such as https://keystone.example.org/v3", name("auth_url"))
-	} else if u, err := url.Parse(c.AuthURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+	} else if u, err := url.Parse(c.AuthURL); err == nil && u.User != nil {
+		mistake("%s holds a user or password: they belong in their own settings", name("auth_url"))
+	} else if err != nil || !usable(u) {
 		mistake("%s is %q: it has to be an http or https URL", name("auth_url"), c.AuthURL)
 	}
 	switch c.Interface {

@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/gophercloud/gophercloud/v2"
 )
@@ -72,11 +74,11 @@ func Wrap(err error) error {
 	if response, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err); ok {
 		return fromResponse(&response, err)
 	}
-	e := &Error{Class: ErrUnavailable, Message: transportMessage(err), Err: err, Operation: "call"}
+	e := &Error{Class: ErrUnavailable, Message: oneShortLine(transportMessage(err)), Err: err, Operation: "call"}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		e.Operation = strings.ToUpper(u.Op) + " " + u.URL
 		if parsed, parseErr := url.Parse(u.URL); parseErr == nil {
-			e.Service, e.Operation = parsed.Host, strings.ToUpper(u.Op)+" "+parsed.Scheme+"://"+parsed.Host+parsed.Path
+			e.Service, e.Operation = parsed.Host, strings.ToUpper(u.Op)+" "+parsed.Scheme+"://"+parsed.Host+parsed.EscapedPath()
 		}
 	}
 	return e
@@ -85,7 +87,10 @@ func Wrap(err error) error {
 func fromResponse(r *gophercloud.ErrUnexpectedResponseCode, cause error) *Error {
 	e := &Error{Operation: r.Method + " " + r.URL, Status: r.Actual, RequestID: requestID(r.ResponseHeader), Message: message(r.Actual, r.Body), Err: cause}
 	if u, err := url.Parse(r.URL); err == nil {
-		e.Service, e.Operation = u.Host, r.Method+" "+u.Path
+		e.Service, e.Operation = u.Host, r.Method+" "+u.EscapedPath()
+	}
+	if to := r.ResponseHeader.Get("Location"); to != "" && e.Status/100 == http.StatusMultipleChoices/100 {
+		e.Message = oneShortLine("a redirect to " + to + ", which is not followed, since the token or password would go along: is that the right URL?")
 	}
 	e.Class = classify(e.Status, e.Message)
 	return e
@@ -124,41 +129,66 @@ func classify(status int, text string) error {
 
 // requestID reads OpenStack's request id; Manila has the old name of the header.
 func requestID(h http.Header) string {
-	if id := h.Get("X-Openstack-Request-Id"); id != "" {
-		return id
+	const longest = 100
+	id := h.Get("X-Openstack-Request-Id")
+	if id == "" {
+		id = h.Get("X-Compute-Request-Id")
 	}
-	return h.Get("X-Compute-Request-Id")
+	return cut(clean(id), longest)
 }
 
 var tags = regexp.MustCompile(`(?s)<(head|style|script)\b.*?</(head|style|script)>|<[^>]*>`)
 
-// maxMessage bounds, in bytes, how much of an answer that isn't an OpenStack error stands in a message.
-const maxMessage = 300
+// maxMessage bounds, in bytes, how much of an answer that isn't an OpenStack error stands in a message, maxWords how much of
+// one that is.
+const (
+	maxMessage = 300
+	maxWords   = 1000
+)
+
+// oneShortLine makes a text that may be anything fit for an error.
+func oneShortLine(text string) string { return cut(clean(text), maxWords) }
+
+// clean makes one line of a text, without bytes that are no text: nobody but us may begin a line in our log, or move the
+// cursor of who reads it.
+func clean(text string) string {
+	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))), " ")
+}
+
+// cut shortens a text to so many bytes.
+func cut(text string, longest int) string {
+	if len(text) <= longest {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longest], "") + "…"
+}
 
 // message finds the words in an error body. The shapes: Keystone {"error":{"message"}}, Manila {"badRequest":{"message"}},
 // Barbican {"title","description"}, Designate {"type","message","errors"}; a proxy's HTML has its tags removed.
 func message(status int, body []byte) string {
 	var object map[string]any
 	if json.Unmarshal(body, &object) == nil {
-		if m := messageOf(object); m != "" {
+		if m := oneShortLine(messageOf(object)); m != "" {
 			return m
 		}
 		for _, v := range object {
 			if inner, ok := v.(map[string]any); ok {
-				if m := messageOf(inner); m != "" {
+				if m := oneShortLine(messageOf(inner)); m != "" {
 					return m
 				}
 			}
 		}
 	}
-	text := strings.Join(strings.Fields(tags.ReplaceAllString(string(body), " ")), " ")
+	text := clean(tags.ReplaceAllString(string(body), " "))
 	if text == "" {
 		return "the answer has no message: " + http.StatusText(status)
 	}
-	if len(text) > maxMessage {
-		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
-	}
-	return text
+	return cut(text, maxMessage)
 }
 
 func messageOf(object map[string]any) string {
@@ -178,7 +208,7 @@ func messageOf(object map[string]any) string {
 			m = strings.TrimSpace(m + " " + string(list))
 		}
 	}
-	return strings.Join(strings.Fields(m), " ")
+	return m
 }
 
 // tlsMessage says what is wrong with TLS and what to set; it is empty when TLS is not what failed.
@@ -208,8 +238,10 @@ func tlsMessage(err error) string {
 // transportMessage says why there was no answer.
 func transportMessage(err error) string {
 	var (
-		dns *net.DNSError
-		u   *url.Error
+		dns    *net.DNSError
+		u      *url.Error
+		syntax *json.SyntaxError
+		shape  *json.UnmarshalTypeError
 	)
 	if m := tlsMessage(err); m != "" {
 		return m
@@ -221,6 +253,8 @@ func transportMessage(err error) string {
 		return "the host name can't be resolved: " + dns.Error()
 	case errors.As(err, &u):
 		return u.Err.Error()
+	case errors.As(err, &syntax), errors.As(err, &shape), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errLongAnswer):
+		return "the answer can't be read (is it a service of OpenStack that answers?): " + err.Error()
 	}
 	return err.Error()
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -55,6 +56,9 @@ const (
 	refusalHold = 10 * time.Second
 	// renewBefore is how long before its end a token is renewed, at most a tenth of its life.
 	renewBefore = 5 * time.Minute
+	// refusals is how many tokens services may refuse at once before further ones make no new login; each refusalHold there
+	// may be one more. A service that refuses every token (its own trouble with Keystone) must not make a login of each call.
+	refusals = 5
 )
 
 // Session is one login at one cloud: a token, a catalog and connections, shared by all who use the credential. Its methods
@@ -66,8 +70,9 @@ type Session struct {
 	base       *http.Transport
 	broken     error // the credential's TLS settings can't be used
 
-	logins singleflight.Group
-	looks  singleflight.Group
+	logins   singleflight.Group
+	relogins *rate.Limiter // how often refused tokens make a login
+	looks    singleflight.Group
 
 	mu       sync.Mutex
 	token    *token
@@ -89,7 +94,10 @@ type token struct {
 type Owner struct{ UserID, ProjectID string }
 
 func newSession(life context.Context, c Credential, o *Options) *Session {
-	s := &Session{credential: c, options: o, life: life, limiters: map[ServiceType]*rate.Limiter{}, versions: map[ServiceType]MicroversionRange{}}
+	s := &Session{
+		credential: c, options: o, life: life, relogins: rate.NewLimiter(rate.Every(refusalHold), refusals),
+		limiters: map[ServiceType]*rate.Limiter{}, versions: map[ServiceType]MicroversionRange{},
+	}
 	s.base, s.broken = baseTransport(&c)
 	return s
 }
@@ -126,7 +134,7 @@ func (s *Session) Client(ctx context.Context, t ServiceType) (*gophercloud.Servi
 	if err != nil {
 		return nil, err
 	}
-	provider := &gophercloud.ProviderClient{HTTPClient: http.Client{Transport: s.transport(t, endpoint)}}
+	provider := &gophercloud.ProviderClient{HTTPClient: http.Client{Transport: s.transport(t, endpoint), CheckRedirect: followRedirect}}
 	provider.UserAgent.Prepend(s.options.UserAgent)
 	return &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: endpoint.String(), Type: t.catalogTypes()[len(t.catalogTypes())-1]}, nil
 }
@@ -173,8 +181,8 @@ func (s *Session) endpoint(tok *token, t ServiceType) (*url.URL, error) {
 
 func versioned(raw string, t ServiceType) (*url.URL, error) {
 	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("%w: the catalog's URL of %s, %q, is no URL", ErrNoService, t, raw)
+	if err != nil || !usable(u) {
+		return nil, fmt.Errorf("%w: the catalog's URL of %s, %q, is no http or https URL", ErrNoService, t, raw)
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	if !slices.Contains(strings.Split(u.Path, "/"), t.version()) {
@@ -182,6 +190,15 @@ func versioned(raw string, t ServiceType) (*url.URL, error) {
 	}
 	u.Path += "/"
 	return u, nil
+}
+
+// usable says whether a URL can be called at all.
+func usable(u *url.URL) bool {
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
+		return false
+	}
+	_, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil || u.Port() == ""
 }
 
 func (s *Session) noService(tok *token, t ServiceType, wanted string) error {
@@ -200,38 +217,26 @@ func (s *Session) noService(tok *token, t ServiceType, wanted string) error {
 		strings.Join(t.catalogTypes(), " or "), wanted, where, strings.Join(slices.Compact(has), ", "))
 }
 
-// currentToken returns the session's token, after a login if there is none or if it ends soon. Everybody who needs a new one
-// waits for the same login, each no longer than its own context allows; the login itself goes on.
+// currentToken returns the session's token, after a login if there is none. One that ends soon is renewed in the background: a
+// Keystone that is away keeps nobody waiting who has a token. Everybody who needs a new one waits for the same login, each no
+// longer than its own context allows; the login itself goes on.
 func (s *Session) currentToken(ctx context.Context) (*token, error) {
 	if s.broken != nil {
 		return nil, s.broken
 	}
-	now := time.Now()
-	s.mu.Lock()
-	old, refused := s.token, s.refused
-	if now.After(s.until) {
-		refused = nil
-	}
-	s.mu.Unlock()
-	if old != nil && !old.endsSoon(now) {
-		return old, nil
-	}
-	valid := old != nil && now.Before(old.expires)
-	if refused != nil {
-		if valid {
-			return old, nil
-		}
-		return nil, refused
+	old, renew, err := s.held(time.Now())
+	if !renew {
+		return old, err
 	}
 	result := s.logins.DoChan("", func() (any, error) { return s.login() }) //nolint:contextcheck // many callers wait for it: it lives longer than each of them
+	if old != nil {
+		return old, nil
+	}
 	select {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for a login at %s: %w", s.credential.AuthURL, ctx.Err())
 	case r := <-result:
 		if r.Err != nil {
-			if valid { // Keystone is away, but what we have still works
-				return old, nil
-			}
 			return nil, r.Err
 		}
 		t, ok := r.Val.(*token)
@@ -242,13 +247,39 @@ func (s *Session) currentToken(ctx context.Context) (*token, error) {
 	}
 }
 
-// reject forgets a token that a service refused; a newer one stays.
-func (s *Session) reject(t *token) {
+// held returns the token that still works, if there is one, and whether it is time for a new one. There is none to be had while
+// a login that was refused is held back: without a token, that refusal is the error.
+func (s *Session) held(now time.Time) (t *token, renew bool, refused error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.token == t {
-		s.token = nil
+	if s.token != nil && now.Before(s.token.expires) {
+		t = s.token
 	}
+	if !now.After(s.until) {
+		refused = s.refused
+	}
+	switch {
+	case t == nil:
+		return nil, refused == nil, refused
+	case refused != nil:
+		return t, false, nil
+	default:
+		return t, t.endsSoon(now), nil
+	}
+}
+
+// reject forgets a token that a service refused; a newer one stays. It says whether the call may be tried with another.
+func (s *Session) reject(t *token) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.token != t {
+		return true
+	}
+	if !s.relogins.Allow() {
+		return false
+	}
+	s.token = nil
+	return true
 }
 
 func (t *token) endsSoon(now time.Time) bool {
@@ -256,6 +287,10 @@ func (t *token) endsSoon(now time.Time) bool {
 }
 
 func (s *Session) login() (*token, error) {
+	// another login may have ended since the caller saw that there is none
+	if t, renew, err := s.held(time.Now()); !renew {
+		return t, err
+	}
 	ctx, cancel := context.WithTimeout(s.life, loginTimeout)
 	defer cancel()
 	t, err := s.askKeystone(ctx)
@@ -282,12 +317,13 @@ func (s *Session) login() (*token, error) {
 func (s *Session) askKeystone(ctx context.Context) (*token, error) {
 	transport := s.transport(Identity, nil)
 	transport.token, transport.reject = nil, nil
+	transport.secrets = []string{s.credential.Password, s.credential.ApplicationCredentialSecret, s.credential.Token}
 	endpoint, err := url.Parse(s.credential.AuthURL + "/")
 	if err != nil {
 		return nil, err
 	}
 	transport.endpoint = endpoint
-	provider := &gophercloud.ProviderClient{HTTPClient: http.Client{Transport: transport}}
+	provider := &gophercloud.ProviderClient{HTTPClient: http.Client{Transport: transport, CheckRedirect: followRedirect}}
 	provider.UserAgent.Prepend(s.options.UserAgent)
 	client := &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: endpoint.String(), Type: string(Identity)}
 
@@ -295,9 +331,10 @@ func (s *Session) askKeystone(ctx context.Context) (*token, error) {
 	if options.TokenID != "" && options.Scope == nil { // the token's own scope will do: ask what it is
 		provider.TokenID = options.TokenID
 		result := tokens.Get(ctx, client, options.TokenID)
-		return extract(result, options.TokenID)
+		return extract(result, result.Header, options.TokenID)
 	}
-	return extract(tokens.Create(ctx, client, options), "")
+	result := tokens.Create(ctx, client, options)
+	return extract(result, result.Header, "")
 }
 
 // result is what gophercloud's two ways to a token have in common.
@@ -308,7 +345,7 @@ type result interface {
 	ExtractProject() (*tokens.Project, error)
 }
 
-func extract(r result, known string) (*token, error) {
+func extract(r result, header http.Header, known string) (*token, error) {
 	t, err := r.ExtractToken()
 	if err != nil {
 		return nil, Wrap(err)
@@ -319,7 +356,8 @@ func extract(r result, known string) (*token, error) {
 	if err := errors.Join(catalogErr, userErr, projectErr); err != nil {
 		return nil, Wrap(err)
 	}
-	out := &token{id: t.ID, issued: time.Now(), expires: t.ExpiresAt, catalog: catalog.Entries}
+	now := time.Now()
+	out := &token{id: t.ID, issued: now, expires: ends(t.ExpiresAt, header, now), catalog: catalog.Entries}
 	if known != "" {
 		out.id = known
 	}
@@ -333,6 +371,25 @@ func extract(r result, known string) (*token, error) {
 		return nil, &Error{Class: ErrInvalid, Operation: "login", Message: "Keystone's answer has no token or no catalog: is the login scoped to a project?"}
 	}
 	return out, nil
+}
+
+// ends is when a token ends by our clock. Keystone's may differ; the date of its answer tells by how much. A new token that
+// has ended already says that a clock is wrong, not that it does not work: it is kept for a minute, and a service that
+// refuses it makes us log in again.
+func ends(expires time.Time, header http.Header, now time.Time) time.Time {
+	const (
+		tolerance = 2 * time.Second // the date has whole seconds, and the answer took a while
+		unknown   = time.Minute
+	)
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		if ahead := now.Sub(date); ahead.Abs() > tolerance {
+			expires = expires.Add(ahead)
+		}
+	}
+	if !expires.After(now) {
+		return now.Add(unknown)
+	}
+	return expires
 }
 
 // loginError says what a failed login means to the one who wrote the credential.

@@ -32,6 +32,8 @@ func baseTransport(c *Credential) (*http.Transport, error) {
 		MaxConnsPerHost:       64,
 		IdleConnTimeout:       90 * time.Second,
 		ResponseHeaderTimeout: attemptTimeout,
+		// a connection that died without a word is noticed; HTTP/2 would go on using it
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 	}, nil
 }
 
@@ -40,7 +42,8 @@ type serviceTransport struct {
 	service  ServiceType
 	endpoint *url.URL // its path is cut off metrics' labels; nil for Keystone's logins
 	token    func(context.Context) (*token, error)
-	reject   func(*token) // tells the session that the service refused this token; nil for logins
+	reject   func(*token) bool // tells the session that the service refused this token, and asks whether to try another; nil for logins
+	secrets  []string          // what a login sends, to be taken out of answers that repeat it
 	limiter  *rate.Limiter
 	policy   retryPolicy
 	metrics  *Metrics
@@ -51,19 +54,20 @@ type serviceTransport struct {
 // RoundTrip sends a request with the session's token, and once more with a new one if the first is refused.
 func (t *serviceTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.token == nil {
-		return t.attempts(r)
-	}
-	resp, used, err := t.withToken(r)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		resp, err := t.attempts(r)
+		tame(resp, t.secrets)
 		return resp, err
 	}
-	again, ok := rewind(r)
-	if !ok {
-		return resp, nil
+	resp, used, err := t.withToken(r)
+	if err == nil && resp.StatusCode == http.StatusUnauthorized && t.reject(used) {
+		if again, ok := rewind(r); ok {
+			discard(resp)
+			resp, used, err = t.withToken(again)
+		}
 	}
-	discard(resp)
-	t.reject(used)
-	resp, _, err = t.withToken(again)
+	if used != nil {
+		tame(resp, []string{used.id})
+	}
 	return resp, err
 }
 
@@ -134,13 +138,24 @@ func (t *serviceTransport) once(r *http.Request) (*http.Response, error) {
 		cancel()
 		return nil, err
 	}
-	resp.Body = &cancelBody{ReadCloser: resp.Body, cancel: cancel}
+	resp.Body = &cancelBody{ReadCloser: resp.Body, cancel: cancel, left: maxBody}
 	return resp, nil
 }
 
+// cancelBody is a body whose end is the end of its attempt. It has at most maxBody bytes.
 type cancelBody struct {
 	io.ReadCloser
 	cancel context.CancelFunc
+	left   int64
+}
+
+func (b *cancelBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errLongAnswer
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	return n, err
 }
 
 func (b *cancelBody) Close() error {
@@ -186,15 +201,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// discard reads a little of a body that nobody wants, so that its connection can be used again.
-func discard(resp *http.Response) {
-	if resp == nil {
-		return
-	}
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
-	_ = resp.Body.Close()
 }
 
 func closeBody(r *http.Request) {
