@@ -2,9 +2,7 @@ package grpcserver_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -169,9 +167,6 @@ func TestListenReplacesASocketWithoutAGap(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("mode %v, %v; want 0600", info.Mode(), err)
 	}
-	if err := os.WriteFile(path+".new", []byte("left by a killed process"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	stop := make(chan struct{})
 	var watch sync.WaitGroup
 	watch.Go(func() { // somebody looks at the path all the time
@@ -207,6 +202,39 @@ func TestListenReplacesASocketWithoutAGap(t *testing.T) {
 	_ = first.Close()
 }
 
+// Whoever comes last has the path, however many start at once.
+func TestListenersThatStartAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "s.sock")
+	for range 20 {
+		var wg sync.WaitGroup
+		listeners := make([]net.Listener, 8)
+		for i := range listeners {
+			wg.Go(func() {
+				var err error
+				if listeners[i], err = grpcserver.Listen(t.Context(), "unix://"+path, 0o600); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "unix", path)
+		if err != nil {
+			t.Fatalf("nobody answers: %v", err)
+		}
+		_ = conn.Close()
+		for _, l := range listeners {
+			if l != nil {
+				_ = l.Close()
+			}
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("something was left: %v, %v", left, err)
+	}
+}
+
 func TestListenMistakes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -229,7 +257,7 @@ func TestListenMistakes(t *testing.T) {
 	if data, err := os.ReadFile(file); err != nil || string(data) != "data" {
 		t.Errorf("the file was touched: %q, %v", data, err)
 	}
-	if _, err := os.Stat(file + ".new"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("something was left: %v", err)
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("something was left: %v, %v", left, err)
 	}
 }
