@@ -1,12 +1,9 @@
 package adminhttp_test
 
 import (
-	"context"
 	"errors"
-	"io"
-	"log/slog"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -29,29 +26,11 @@ func TestEndpoints(t *testing.T) {
 		}
 		return nil
 	}
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- adminhttp.Serve(ctx, listener, adminhttp.Options{Gatherer: registry, Ready: ready, Logger: slog.New(slog.DiscardHandler)})
-	}()
+	handler := adminhttp.Handler(adminhttp.Options{Gatherer: registry, Ready: ready})
 	get := func(path string) (int, string) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String()+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.DefaultClient.Do(req) //nolint:forbidigo // a test's client
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		if err := errors.Join(err, resp.Body.Close()); err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(body)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody))
+		return w.Code, w.Body.String()
 	}
 	if code, _ := get("/livez"); code != http.StatusOK {
 		t.Errorf("livez: %d", code)
@@ -68,9 +47,5 @@ func TestEndpoints(t *testing.T) {
 	}
 	if code, _ := get("/debug/pprof/"); code != http.StatusNotFound {
 		t.Errorf("an unknown path: %d", code)
-	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Errorf("an ordered end gave %v", err)
 	}
 }

@@ -151,6 +151,16 @@ func started(t *testing.T, w *world, args ...string) (stop func()) {
 	return stop
 }
 
+// waitFor waits until the log has a text.
+func (w *world) waitFor(t *testing.T, text string) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(w.errs.String(), text); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the log does not say %q:\n%s", text, w.errs.String())
+		}
+	}
+}
+
 var adminAddress = regexp.MustCompile(`msg="admin endpoint listens" address=(\S+)`)
 
 // admin asks the admin endpoint of a mode; it waits until the mode has said where that is.
@@ -248,12 +258,7 @@ func TestModesSayWhatIsWrongWithTheCloud(t *testing.T) {
 			w := newWorld()
 			w.files["clouds.yaml"] = fmt.Sprintf("clouds: {demo: {auth: {auth_url: %q, user_id: %s, password: wrong-one, project_id: %s}}}", sim.AuthURL(), demo.UserID, demo.ProjectID)
 			started(t, w, modeArgs(t, m.name)...)
-			want := "the user, password or project is refused"
-			for end := time.Now().Add(10 * time.Second); !strings.Contains(w.errs.String(), want); time.Sleep(5 * time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatalf("the log does not say %q:\n%s", want, w.errs.String())
-				}
-			}
+			w.waitFor(t, "the user, password or project is refused")
 			if code, body := w.admin(t, "/readyz"); code != http.StatusServiceUnavailable {
 				t.Errorf("readyz: %d %q", code, body)
 			}
@@ -270,11 +275,9 @@ func TestFlagsWinOverVariables(t *testing.T) {
 	w.files["clouds.yaml"] = "clouds: {demo: {auth: {auth_url: 'http://127.0.0.1:1/v3', username: u, password: p, user_domain_id: d, project_id: p}}}"
 	w.env["MOORING_LOG_FORMAT"], w.env["MOORING_LOG_LEVEL"], w.env["MOORING_OS_CLOUD"] = "json", "debug", "not-there"
 	stop := started(t, w, append(modeArgs(t, "designate-webhook"), "--log-format=text")...)
-	w.admin(t, "/livez") // it knows the text format, and the cloud of the flag was found
+	w.admin(t, "/livez")        // it knows the text format, and the cloud of the flag was found
+	w.waitFor(t, "level=DEBUG") // MOORING_LOG_LEVEL had its effect
 	stop()
-	if !strings.Contains(w.errs.String(), "level=DEBUG") {
-		t.Errorf("MOORING_LOG_LEVEL had no effect:\n%s", w.errs.String())
-	}
 }
 
 func TestAnAddressInUseIsAFailure(t *testing.T) {

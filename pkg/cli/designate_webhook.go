@@ -15,6 +15,7 @@ import (
 
 	"mooring/pkg/designate"
 	"mooring/pkg/designate/externaldns"
+	"mooring/pkg/httpserver"
 	"mooring/pkg/run"
 )
 
@@ -112,7 +113,7 @@ func (o *designateWebhookOptions) run(ctx context.Context, p *process) error {
 	parts := []run.Part{login.part()}
 	for _, listener := range listeners {
 		parts = append(parts, run.Part{Name: "webhook on " + listener.Addr().String(), Run: func(ctx context.Context) error {
-			return externaldns.Serve(ctx, listener, handler, p.logger, p.common.drain)
+			return httpserver.Serve(ctx, listener, handler, httpserver.Options{Logger: p.logger, Drain: p.common.drain})
 		}})
 	}
 	return p.serve(ctx, login.ready, parts...)

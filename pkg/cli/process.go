@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"mooring/pkg/adminhttp"
+	"mooring/pkg/httpserver"
 	"mooring/pkg/logging"
 	"mooring/pkg/openstack"
 	"mooring/pkg/poll"
@@ -64,7 +65,8 @@ func (p *process) serve(ctx context.Context, ready func() error, parts ...run.Pa
 		}
 		p.logger.InfoContext(ctx, "admin endpoint listens", slog.String("address", listener.Addr().String()))
 		parts = append(parts, run.Part{Name: "admin endpoint", Run: func(ctx context.Context) error {
-			return adminhttp.Serve(ctx, listener, adminhttp.Options{Gatherer: p.registry, Ready: ready, Logger: p.logger})
+			handler := adminhttp.Handler(adminhttp.Options{Gatherer: p.registry, Ready: ready})
+			return httpserver.Serve(ctx, listener, handler, httpserver.Options{Logger: p.logger, Drain: time.Second, Answer: 30 * time.Second})
 		}})
 	}
 	// the parts drain themselves within the bound; a second more tells those that don't
