@@ -3,11 +3,13 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -107,7 +109,11 @@ func TestMistakes(t *testing.T) {
 			"there is no flag --log-lefel: is it --log-level?", "there is no flag -v", `unexpected argument "stray"`, `--drain-timeout: "fast" is not valid`,
 			`--log-format: "xml"`, `--admin-listen: "8080" has to be host:port`, `--log-level: "loud" is no log level`,
 		}},
-		"a variable":      {kms, map[string]string{"MOORING_DRAIN_TIMEOUT": "1 day"}, []string{`MOORING_DRAIN_TIMEOUT: "1 day" is not valid`}},
+		"a variable": {kms, map[string]string{"MOORING_DRAIN_TIMEOUT": "1 day"}, []string{`MOORING_DRAIN_TIMEOUT: "1 day" is not valid`}},
+		"values with a dash": {append(kms, "--cluster-id", "-x", "--drain-timeout", "-5s", "--os-cloud", "--nope"), nil, []string{
+			"--drain-timeout: -5s is negative", "there is no flag --nope", `c.yaml has no cloud "--nope": it has demo`,
+		}},
+		"no port":         {append(kms, "--admin-listen=127.0.0.1:99999"), nil, []string{`--admin-listen: "127.0.0.1:99999" has to be host:port`}},
 		"a missing value": {append(kms, "--log-level"), nil, []string{"flag needs an argument: --log-level"}},
 		"no such file":    {append(kms, "--clouds-file=/no/clouds.yaml"), nil, []string{"open /no/clouds.yaml: file does not exist"}},
 		"malformed YAML":  {append(kms, "--clouds-file=bad.yaml"), nil, []string{"bad.yaml is not YAML"}},
@@ -292,5 +298,30 @@ func TestAnAddressInUseIsAFailure(t *testing.T) {
 	code := w.main(append(modeArgs(t, "designate-webhook"), "--admin-listen="+taken.Addr().String())...)
 	if code != exitFailure || !strings.Contains(w.errs.String(), "--admin-listen: ") {
 		t.Errorf("exit %d:\n%s", code, w.errs.String())
+	}
+}
+
+// A second process that can't run must not have taken the socket of the first one by then.
+func TestAProcessThatCanNotRunTakesNoSocket(t *testing.T) {
+	t.Parallel()
+	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close() //nolint:errcheck // the test is over then
+	for _, mode := range []string{"manila-controller", "manila-node", "barbican-kms"} {
+		w := newWorld()
+		w.files["clouds.yaml"] = "clouds: {demo: {auth: {auth_url: 'http://127.0.0.1:1/v3', token: t}}}"
+		args := append(modeArgs(t, mode), "--admin-listen="+taken.Addr().String())
+		if code := w.main(args...); code != exitFailure {
+			t.Errorf("%s: exit %d:\n%s", mode, code, w.errs.String())
+		}
+		for _, arg := range args {
+			if socket, ok := strings.CutPrefix(arg, "--endpoint=unix://"); ok {
+				if _, err := os.Lstat(socket); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%s bound %s before it failed: %v", mode, socket, err)
+				}
+			}
+		}
 	}
 }

@@ -50,14 +50,21 @@ func reason(err error) error {
 }
 
 func unknownFlags(flags *pflag.FlagSet, args []string) (wrong mistakes) {
+	isValue := false // of the flag before it: --cluster-id -x, --drain-timeout -5s
 	for _, arg := range args {
 		if arg == "--" {
 			break
 		}
 		name, isFlag := strings.CutPrefix(arg, "--")
-		name, _, _ = strings.Cut(name, "=")
+		if isValue && !isFlag {
+			isValue = false
+			continue
+		}
+		name, _, given := strings.Cut(name, "=")
+		known := flags.Lookup(name)
+		isValue = isFlag && known != nil && known.NoOptDefVal == "" && !given
 		switch {
-		case isFlag && flags.Lookup(name) == nil:
+		case isFlag && known == nil:
 			wrong = append(wrong, fmt.Errorf("there is no flag --%s%s", name, suggestion(flags, name)))
 		case !isFlag && strings.HasPrefix(arg, "-") && arg != "-" && arg != "-h":
 			wrong = append(wrong, fmt.Errorf("there is no flag %s: flags begin with two dashes", arg))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -65,7 +66,8 @@ func (c *commonFlags) check() (wrong mistakes) {
 		wrong = append(wrong, fmt.Errorf("--log-format: %q has to be %s or %s", c.logFormat, logging.FormatText, logging.FormatJSON))
 	}
 	if c.adminListen != "" {
-		if _, _, err := net.SplitHostPort(c.adminListen); err != nil {
+		_, port, err := net.SplitHostPort(c.adminListen)
+		if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
 			wrong = append(wrong, fmt.Errorf("--admin-listen: %q has to be host:port", c.adminListen))
 		}
 	}
@@ -104,6 +106,9 @@ func newMode(env *Env, m *mode) *cobra.Command {
 		ctx, stop := env.Signals(cmd.Context())
 		defer stop()
 		p.logger.InfoContext(ctx, "starting", slog.String("mode", m.name), slog.String("version", version))
+		if err := p.listenAdmin(ctx); err != nil {
+			return err
+		}
 		return m.options.run(ctx, p)
 	}
 	return cmd

@@ -28,6 +28,7 @@ type process struct {
 	registry   *prometheus.Registry
 	pool       *openstack.Pool
 	credential *openstack.Credential // nil when no cloud is named
+	admin      net.Listener          // nil when no admin endpoint is wanted
 }
 
 func newProcess(env *Env, common *commonFlags, credential *openstack.Credential) (*process, error) {
@@ -50,7 +51,25 @@ func newProcess(env *Env, common *commonFlags, credential *openstack.Credential)
 	return &process{env: env, common: common, logger: logger, registry: registry, pool: pool, credential: credential}, nil
 }
 
-func (p *process) close() { p.pool.Close() }
+func (p *process) close() {
+	p.pool.Close()
+	if p.admin != nil {
+		_ = p.admin.Close() // serve has closed it, unless it never came to that
+	}
+}
+
+// listenAdmin binds the admin endpoint. It comes before everything else: a second process that was started by mistake finds the
+// address in use, and ends before it takes the first one's socket away.
+func (p *process) listenAdmin(ctx context.Context) (err error) {
+	if p.common.adminListen == "" {
+		return nil
+	}
+	if p.admin, err = (&net.ListenConfig{}).Listen(ctx, "tcp", p.common.adminListen); err != nil {
+		return fmt.Errorf("--admin-listen: %w", err)
+	}
+	p.logger.InfoContext(ctx, "admin endpoint listens", slog.String("address", p.admin.Addr().String()))
+	return nil
+}
 
 // session is the session of the process's own credential.
 func (p *process) session() *openstack.Session { return p.pool.Session(p.credential) }
@@ -58,15 +77,10 @@ func (p *process) session() *openstack.Session { return p.pool.Session(p.credent
 // serve runs the parts of a mode, and the admin server if one is wanted, until ctx ends. Ready says why the mode can't work
 // yet; nil, that it can.
 func (p *process) serve(ctx context.Context, ready func() error, parts ...run.Part) error {
-	if p.common.adminListen != "" {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.common.adminListen)
-		if err != nil {
-			return fmt.Errorf("--admin-listen: %w", err)
-		}
-		p.logger.InfoContext(ctx, "admin endpoint listens", slog.String("address", listener.Addr().String()))
+	if p.admin != nil {
 		parts = append(parts, run.Part{Name: "admin endpoint", Run: func(ctx context.Context) error {
 			handler := adminhttp.Handler(adminhttp.Options{Gatherer: p.registry, Ready: ready})
-			return httpserver.Serve(ctx, listener, handler, httpserver.Options{Logger: p.logger, Drain: time.Second, Answer: 30 * time.Second})
+			return httpserver.Serve(ctx, p.admin, handler, httpserver.Options{Logger: p.logger, Drain: time.Second, Answer: 30 * time.Second})
 		}})
 	}
 	// the parts drain themselves within the bound; a second more tells those that don't
