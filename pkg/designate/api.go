@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"github.com/gophercloud/gophercloud/v2"
 
@@ -185,5 +184,3 @@ func describe(err error, format string, args ...any) error {
 	}
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err)
 }
-
-func limitText(n int) string { return strconv.Itoa(n) }

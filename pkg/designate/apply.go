@@ -9,16 +9,16 @@ import (
 	"mooring/pkg/openstack"
 )
 
-// Limits bounds how a plan is carried out.
-type Limits struct {
+// bounds are those of carrying out a plan.
+type bounds struct {
 	Total   int           // groups at work at once
 	PerZone int           // groups at work at once in one zone: Designate takes the writes of a zone one after the other
 	Budget  time.Duration // nothing is begun after this
 	Grace   time.Duration // what was begun is given up this long after the budget
 }
 
-// Outcome is what became of one operation.
-type Outcome struct {
+// outcome is what became of one operation.
+type outcome struct {
 	Operation Operation
 	// Recordset is what Designate has now; nil after a Delete and after an error.
 	Recordset *Recordset
@@ -37,13 +37,13 @@ type writer interface {
 // execute carries out a plan and returns one outcome for each of its operations. It goes on after errors: only what depends on a
 // failed operation is left (ErrBlocked). When the budget runs out or ctx ends, nothing more is begun (ErrBudget).
 // It returns when everything that was begun has ended.
-func execute(ctx context.Context, w writer, plan Plan, limits Limits) []Outcome {
+func execute(ctx context.Context, w writer, plan Plan, limits bounds) []outcome {
 	hard, cancel := context.WithTimeout(ctx, limits.Budget+limits.Grace)
 	defer cancel()
 	soft, stop := context.WithTimeout(hard, limits.Budget)
 	defer stop()
 
-	outcomes := make([]Outcome, 0, plan.Operations())
+	outcomes := make([]outcome, 0, plan.Operations())
 	queue := newQueue(plan.Groups, limits)
 	done := make(chan groupResult)
 	running := 0
@@ -72,16 +72,16 @@ func execute(ctx context.Context, w writer, plan Plan, limits Limits) []Outcome 
 
 type groupResult struct {
 	zoneID   string
-	outcomes []Outcome
+	outcomes []outcome
 }
 
 // runGroup does the steps of a group in order. soft ends when nothing may be begun any more, hard when everything must end.
-func runGroup(soft, hard context.Context, w writer, g Group) []Outcome {
-	var outcomes []Outcome
+func runGroup(soft, hard context.Context, w writer, g Group) []outcome {
+	var outcomes []outcome
 	for i, step := range g.Steps {
 		failed := false
 		for _, op := range step {
-			out := Outcome{Operation: op, Err: ErrBudget}
+			out := outcome{Operation: op, Err: ErrBudget}
 			if soft.Err() == nil {
 				out = perform(hard, w, op)
 			}
@@ -99,19 +99,19 @@ func runGroup(soft, hard context.Context, w writer, g Group) []Outcome {
 	return outcomes
 }
 
-func giveUp(g Group, from int, cause error) []Outcome {
-	var outcomes []Outcome
+func giveUp(g Group, from int, cause error) []outcome {
+	var outcomes []outcome
 	for _, step := range g.Steps[from:] {
 		for _, op := range step {
-			outcomes = append(outcomes, Outcome{Operation: op, Err: cause})
+			outcomes = append(outcomes, outcome{Operation: op, Err: cause})
 		}
 	}
 	return outcomes
 }
 
 // perform does one operation so that doing it again is harmless.
-func perform(ctx context.Context, w writer, op Operation) Outcome {
-	out := Outcome{Operation: op}
+func perform(ctx context.Context, w writer, op Operation) outcome {
+	out := outcome{Operation: op}
 	var set Recordset
 	switch op.Verb {
 	case Delete:
@@ -201,7 +201,7 @@ type zoneQueue struct {
 	running int
 }
 
-func newQueue(groups []Group, limits Limits) *queue {
+func newQueue(groups []Group, limits bounds) *queue {
 	q := &queue{perZone: limits.PerZone, byID: map[string]*zoneQueue{}}
 	for _, g := range groups {
 		z := q.byID[g.ZoneID]

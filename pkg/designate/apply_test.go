@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mooring/pkg/openstack"
+	"mooring/pkg/poll"
 )
 
 // fakeWriter takes a while for each write, as Designate does, and fails where it is told to.
@@ -43,14 +44,7 @@ func (f *fakeWriter) begin(ctx context.Context, zoneID, what string) error {
 		f.now--
 		f.zoneNow[zoneID]--
 	}()
-	timer := time.NewTimer(f.delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return poll.Sleep(ctx, f.delay)
 }
 
 func (f *fakeWriter) create(ctx context.Context, zoneID string, r Record) (Recordset, error) {
@@ -102,8 +96,8 @@ func oneOp(verb Verb, id string) Plan {
 	return Plan{Groups: []Group{{ZoneID: "z1", Steps: [][]Operation{{op}}}}}
 }
 
-func limits() Limits {
-	return Limits{Total: 8, PerZone: 4, Budget: 12 * time.Second, Grace: 2 * time.Second}
+func limits() bounds {
+	return bounds{Total: 8, PerZone: 4, Budget: 12 * time.Second, Grace: 2 * time.Second}
 }
 
 // What one operation does about each answer of Designate.

@@ -120,7 +120,7 @@ func (v *inventory) Last() *snapshot {
 }
 
 // Fold takes our own writes over. After a failure nothing is certain, so the next use reads again.
-func (v *inventory) Fold(outcomes []Outcome) {
+func (v *inventory) Fold(outcomes []outcome) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.writes++

@@ -14,7 +14,7 @@ type pageSize struct{ step atomic.Int32 }
 
 // pageSizes are tried in turn. "max" is the cloud's own largest page (1000 by default); without a limit a page has 20 entries, which makes
 // 502 calls of ten thousand recordsets.
-func pageSizes() []string { return []string{"max", limitText(500), limitText(100), ""} }
+func pageSizes() []string { return []string{"max", "500", "100", ""} }
 
 // maxRestarts is how often a list is begun again because the entry that its next page was to follow has gone.
 const maxRestarts = 5

@@ -43,18 +43,18 @@ func (m *metrics) skipped(reason Reason, n int) {
 	m.left.WithLabelValues(string(reason)).Add(float64(n))
 }
 
-func (m *metrics) applied(outcomes []Outcome) {
+func (m *metrics) applied(outcomes []outcome) {
 	for _, o := range outcomes {
-		outcome := "done"
+		label := "done"
 		switch {
 		case o.Err == nil:
 		case errors.Is(o.Err, ErrBudget):
-			outcome = "deferred"
+			label = "deferred"
 		case errors.Is(o.Err, ErrBlocked):
-			outcome = "blocked"
+			label = "blocked"
 		default:
-			outcome = "failed"
+			label = "failed"
 		}
-		m.operations.WithLabelValues(string(o.Operation.Verb), string(o.Operation.Record.Type), outcome).Inc()
+		m.operations.WithLabelValues(string(o.Operation.Verb), string(o.Operation.Record.Type), label).Inc()
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Options sets up a Service. Only Logger must be set.
+// Options set up a Service. The zero value is good.
 type Options struct {
 	// Types are the record types that are shown and written; empty is DefaultTypes.
 	Types []Type
@@ -29,8 +29,9 @@ type Options struct {
 	// Deadline is how long Apply goes on beginning writes; zero is 12 s: ExternalDNS waits 15 s for an answer.
 	Deadline time.Duration
 
+	// Logger gets what is read, written and left alone; nil discards it.
 	Logger *slog.Logger
-	// Registerer takes the metrics; nil is none.
+	// Registerer gets the metrics; nil means none.
 	Registerer prometheus.Registerer
 }
 
@@ -56,6 +57,9 @@ type Service struct {
 func New(s session, o Options) *Service {
 	if len(o.Types) == 0 {
 		o.Types = DefaultTypes()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	everything := func(string) bool { return true }
 	if o.WantZone == nil {
@@ -143,7 +147,7 @@ func (s *Service) Apply(ctx context.Context, changes Changes) (Result, error) {
 		s.logPlan(ctx, plan)
 		return result, applyError(nil, plan, nil)
 	}
-	limits := Limits{Total: s.options.Concurrency, PerZone: s.options.ZoneConcurrency, Budget: max(s.options.Deadline-time.Since(begin), 0), Grace: grace}
+	limits := bounds{Total: s.options.Concurrency, PerZone: s.options.ZoneConcurrency, Budget: max(s.options.Deadline-time.Since(begin), 0), Grace: grace}
 	outcomes := execute(ctx, s.api, plan, limits)
 	s.inventory.Fold(outcomes)
 	s.metrics.applied(outcomes)
@@ -194,7 +198,7 @@ func (s *Service) reportSkipped(ctx context.Context, skipped []Skip) {
 
 // applyError sums up what is not in effect; nil when everything is. What was blocked or out of time is counted but not listed: its
 // cause is among the others.
-func applyError(outcomes []Outcome, plan Plan, ended error) error {
+func applyError(outcomes []outcome, plan Plan, ended error) error {
 	e := &ApplyError{Total: plan.Operations() + len(plan.Invalid), Done: 0}
 	failed := slices.Clone(plan.Invalid)
 	budget := false

@@ -50,9 +50,6 @@ func newCloud(t *testing.T, config openstacksim.DesignateConfig) *cloud {
 }
 
 func (c *cloud) service(o designate.Options) *designate.Service {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	return designate.New(c.session, o)
 }
 

@@ -22,7 +22,7 @@ var (
 type statusRule struct {
 	err    error
 	status int
-	name   string // of the class, for the golden table and for metrics
+	name   string // of the class, for the golden table
 }
 
 // statusRules is the one table from errors to statuses. The first rule that matches counts; what matches none is a 500.

@@ -29,7 +29,7 @@ type provider interface {
 	Apply(ctx context.Context, c designate.Changes) (designate.Result, error)
 }
 
-// Options sets up a Handler.
+// Options set up a Handler.
 type Options struct {
 	Provider provider
 	// Filter is the domain filter that the negotiation returns; nil matches everything.
