@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/external-dns/endpoint"
 
 	"mooring/pkg/openstack/openstacksim"
+	"mooring/pkg/poll"
 	"mooring/tests/peer/externaldns"
 )
 
@@ -61,7 +62,7 @@ func (s *stage) sync(ctx context.Context, client *externaldns.Client, desired []
 		if !externaldns.Soft(err) {
 			return "", err
 		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := poll.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return "", err
 		}
 	}
@@ -104,7 +105,7 @@ func (s *stage) lookup(ctx context.Context, name string, want []string) (note st
 		if slices.Equal(got, want) {
 			return fmt.Sprint(got), nil
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := poll.Sleep(ctx, 20*time.Millisecond); err != nil {
 			return "", fmt.Errorf("it answers %v, not %v: %w", got, want, err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
+	"mooring/pkg/poll"
 	"mooring/tests/peer/process"
 )
 
@@ -105,7 +106,7 @@ func (s *stage) orderKey(ctx context.Context) (note string, err error) {
 	_ = resp.Body.Close()
 	url := client.ServiceURL("orders", filepath.Base(order.OrderRef))
 	for order.Status != "ACTIVE" {
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := poll.Sleep(ctx, 50*time.Millisecond); err != nil {
 			return "", err
 		}
 		resp, err := client.Get(ctx, url, &order, nil)
@@ -229,15 +230,4 @@ func keep(dir string, p *process.Process) error {
 		return nil
 	}
 	return os.WriteFile(filepath.Join(dir, p.Name+".log"), []byte(p.Output()), 0o600)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

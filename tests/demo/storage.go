@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"mooring/pkg/openstack/openstacksim"
+	"mooring/pkg/poll"
 )
 
 const gib = 1 << 30
@@ -54,7 +55,7 @@ func (s *stage) identify(ctx context.Context, conn *grpc.ClientConn) error {
 			if err == nil && probe.GetReady().GetValue() {
 				return info.GetName() + " " + info.GetVendorVersion(), nil
 			}
-			if waitErr := pause(ctx, 20*time.Millisecond); waitErr != nil {
+			if waitErr := poll.Sleep(ctx, 20*time.Millisecond); waitErr != nil {
 				return "", errors.Join(err, waitErr)
 			}
 		}
