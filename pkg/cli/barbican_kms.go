@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
-	"os"
 	"strconv"
 
 	"github.com/spf13/pflag"
@@ -53,44 +52,39 @@ func (o *barbicanKMSOptions) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.allowedUIDs, "allowed-uids", nil, "ids of the users who may connect; may be repeated; if none is given, root and the user of this process")
 }
 
-func (o *barbicanKMSOptions) check(*Env) (wrong []error) {
-	mistake := func(err error) {
-		if err != nil {
-			wrong = append(wrong, err)
-		}
-	}
-	if err := required("endpoint", o.endpoint, "the socket to serve on, such as unix:///run/mooring/kms.sock"); err != nil {
-		mistake(err)
-	} else if _, err := grpcserver.Path(o.endpoint); err != nil {
-		mistake(fmt.Errorf("--endpoint: %w", err))
-	}
-	mistake(required("cluster-id", o.clusterID, "a name for the cluster that never changes"))
-	const longest = 1024
-	if len(o.clusterID) > longest {
-		mistake(fmt.Errorf("--cluster-id: %d bytes, at most %d are possible", len(o.clusterID), longest))
-	}
+func (o *barbicanKMSOptions) check(env *Env) []error {
+	const longest = 1024 // envelope.Binding
+	wrong := gather(
+		socket("endpoint", o.endpoint, "unix:///run/mooring/kms.sock"),
+		required("cluster-id", o.clusterID, "a name for the cluster that never changes"),
+		atMost("cluster-id", o.clusterID, longest))
 	wrong = append(wrong, o.checkKeys()...)
+	return append(wrong, o.checkAccess(env)...)
+}
+
+// checkAccess reads who may connect.
+func (o *barbicanKMSOptions) checkAccess(env *Env) (wrong []error) {
 	mode, err := strconv.ParseUint(o.socketMode, 8, 32)
 	switch {
 	case err != nil || mode > 0o777:
-		mistake(fmt.Errorf("--socket-mode: %q has to be an octal number such as 0600", o.socketMode))
+		wrong = append(wrong, fmt.Errorf("--socket-mode: %q has to be an octal number such as 0600", o.socketMode))
 	case mode&0o007 != 0:
-		mistake(fmt.Errorf("--socket-mode: %s would let every user of the machine unwrap keys", o.socketMode))
+		wrong = append(wrong, fmt.Errorf("--socket-mode: %s would let every user of the machine unwrap keys", o.socketMode))
 	default:
 		o.mode = fs.FileMode(mode)
 	}
 	for _, text := range o.allowedUIDs {
 		uid, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
-			mistake(fmt.Errorf("--allowed-uids: %q has to be a user's number", text))
+			wrong = append(wrong, fmt.Errorf("--allowed-uids: %q has to be a user's number", text))
 			continue
 		}
 		o.uids = append(o.uids, uint32(uid))
 	}
 	if len(o.allowedUIDs) == 0 {
 		o.uids = []uint32{0}
-		if self := os.Geteuid(); self > 0 && self <= math.MaxUint32 {
-			o.uids = append(o.uids, uint32(self))
+		if env.UID > 0 && env.UID <= math.MaxUint32 {
+			o.uids = append(o.uids, uint32(env.UID))
 		}
 	}
 	return wrong

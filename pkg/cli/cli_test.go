@@ -48,7 +48,6 @@ func (w *world) main(args ...string) int {
 			}
 			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 		},
-		Hostname: func() (string, error) { return "node-1", nil },
 		Signals: func(ctx context.Context) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancel(ctx)
 			go func() {
@@ -69,7 +68,7 @@ func TestHelpAndVersion(t *testing.T) {
 	if code := w.main("--help"); code != exitOK {
 		t.Errorf("exit %d", code)
 	}
-	for _, m := range modes(&Env{}) {
+	for _, m := range modes() {
 		if !strings.Contains(w.out.String(), m.name) {
 			t.Errorf("the help does not name %s", m.name)
 		}
@@ -115,9 +114,20 @@ func TestMistakes(t *testing.T) {
 		}},
 		"no port":         {append(kms, "--admin-listen=127.0.0.1:99999"), nil, []string{`--admin-listen: "127.0.0.1:99999" has to be host:port`}},
 		"a missing value": {append(kms, "--log-level"), nil, []string{"flag needs an argument: --log-level"}},
-		"no such file":    {append(kms, "--clouds-file=/no/clouds.yaml"), nil, []string{"open /no/clouds.yaml: file does not exist"}},
-		"malformed YAML":  {append(kms, "--clouds-file=bad.yaml"), nil, []string{"bad.yaml is not YAML"}},
-		"unknown cloud":   {append(kms, "--os-cloud=prod"), nil, []string{`c.yaml has no cloud "prod": it has demo`}},
+		"too long":        {append(kms, "--cluster-id="+strings.Repeat("x", 1025)), nil, []string{"--cluster-id: 1025 bytes, at most 1024 are possible"}},
+		"who may connect": {append(kms, "--socket-mode=0666", "--allowed-uids=root"), nil, []string{
+			"--socket-mode: 0666 would let every user", `--allowed-uids: "root" has to be a user's number`,
+		}},
+		"a node": {[]string{"manila-node", "--node-id=" + strings.Repeat("x", 257), "--endpoint=tcp://:1", "--ceph-fuse=ceph-fuse", "--share-protocol=SMB"}, nil, []string{
+			`--endpoint: "tcp://:1" has to be a unix socket`, `--share-protocol: "SMB"`, "--node-id: 257 bytes, at most 256 are possible", "--ceph-fuse",
+		}},
+		"a webhook": {[]string{"designate-webhook", "--clouds-file=c.yaml", "--listen=8888", "--regex-domain-filter=(", "--concurrency=0", "--zone-concurrency=101", "--deadline=1ms"}, nil, []string{
+			`--listen: "8888" has to be host:port`, "--regex-domain-filter: error parsing", "--concurrency: 0 is not from 1 to 100",
+			"--zone-concurrency: 101 is not from 1 to 100", "--deadline: 1ms is below 1s",
+		}},
+		"no such file":   {append(kms, "--clouds-file=/no/clouds.yaml"), nil, []string{"open /no/clouds.yaml: file does not exist"}},
+		"malformed YAML": {append(kms, "--clouds-file=bad.yaml"), nil, []string{"bad.yaml is not YAML"}},
+		"unknown cloud":  {append(kms, "--os-cloud=prod"), nil, []string{`c.yaml has no cloud "prod": it has demo`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -127,6 +137,13 @@ func TestMistakes(t *testing.T) {
 				t.Errorf("exit %d, want %d", code, exitUsage)
 			}
 			got := w.errs.String()
+			for range 5 {
+				again := newWorld()
+				again.env, again.files = w.env, w.files
+				if again.main(tc.args...); again.errs.String() != got {
+					t.Fatalf("another order, or another text:\n%s\n%s", got, again.errs.String())
+				}
+			}
 			for _, want := range tc.want {
 				if !strings.Contains(got, want) {
 					t.Errorf("no %q in:\n%s", want, got)
@@ -224,7 +241,7 @@ func TestModesListenWithoutKeystone(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = ended.Close()
-	for _, m := range modes(&Env{}) {
+	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld()
@@ -255,7 +272,7 @@ func TestModesSayWhatIsWrongWithTheCloud(t *testing.T) {
 	}
 	t.Cleanup(sim.Close)
 	demo := sim.Keystone.User("demo", "demo")
-	for _, m := range modes(&Env{}) {
+	for _, m := range modes() {
 		if m.cloud != cloudRequired {
 			continue
 		}

@@ -57,9 +57,7 @@ func (o *designateWebhookOptions) check(*Env) (wrong []error) {
 		wrong = append(wrong, errors.New("--listen: an address is needed"))
 	}
 	for _, address := range o.listen {
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			wrong = append(wrong, fmt.Errorf("--listen: %q has to be host:port", address))
-		}
+		wrong = append(wrong, gather(hostPort("listen", address))...)
 	}
 	compile := func(flag, text string) *regexp.Regexp {
 		if text == "" {
@@ -76,11 +74,7 @@ func (o *designateWebhookOptions) check(*Env) (wrong []error) {
 	if o.regexInclude+o.regexExclude != "" && len(o.include)+len(o.exclude) > 0 {
 		wrong = append(wrong, errors.New("--domain-filter, --exclude-domains: they can't be combined with --regex-domain-filter and --regex-domain-exclusion"))
 	}
-	for flag, value := range map[string]int{"concurrency": o.concurrency, "zone-concurrency": o.zoneConcurrency} {
-		if value < 1 || value > 100 {
-			wrong = append(wrong, fmt.Errorf("--%s: %d is not from 1 to 100", flag, value))
-		}
-	}
+	wrong = append(wrong, gather(between("concurrency", o.concurrency, 1, 100), between("zone-concurrency", o.zoneConcurrency, 1, 100))...)
 	if o.deadline < time.Second {
 		wrong = append(wrong, fmt.Errorf("--deadline: %v is below 1s", o.deadline))
 	}

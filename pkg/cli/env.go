@@ -14,7 +14,7 @@ type Env struct {
 	Args      []string // without the program's name
 	LookupEnv func(string) (string, bool)
 	ReadFile  func(string) ([]byte, error)
-	Hostname  func() (string, error)
+	UID       int // the effective user id
 	Stdout    io.Writer
 	Stderr    io.Writer
 	// Signals returns a context that ends when the process is asked to stop.
@@ -24,8 +24,9 @@ type Env struct {
 // OS is the real process. SIGTERM and SIGINT ask it to stop.
 func OS() Env {
 	return Env{
-		Args: os.Args[1:], LookupEnv: os.LookupEnv, ReadFile: os.ReadFile, Hostname: os.Hostname, Stdout: os.Stdout, Stderr: os.Stderr,
+		Args: os.Args[1:], LookupEnv: os.LookupEnv, ReadFile: os.ReadFile, UID: os.Geteuid(), Stdout: os.Stdout, Stderr: os.Stderr,
 		Signals: func(ctx context.Context) (context.Context, context.CancelFunc) {
+			signal.Ignore(syscall.SIGPIPE) // who reads the log may go away: volumes and keys are served all the same
 			return signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 		},
 	}

@@ -80,14 +80,14 @@ func newRoot(env *Env) *cobra.Command {
 	root.SetErr(env.Stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return mistakes{err} })
 	root.AddCommand(newVersion(env))
-	for _, m := range modes(env) {
+	for _, m := range modes() {
 		root.AddCommand(newMode(env, m))
 	}
 	return root
 }
 
-// modes are the long-running modes, in the order of the documentation.
-func modes(_ *Env) []*mode {
+// modes are the long-running modes, in the order of the documentation. Each call makes new ones: a mode holds what its flags were given.
+func modes() []*mode {
 	return []*mode{
 		manilaController(),
 		manilaNode(),

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -36,7 +35,7 @@ type manilaOptions struct {
 
 func (o *manilaOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.endpoint, "endpoint", "unix:///csi/csi.sock", "the CSI socket to serve on, unix:///path/to/socket")
-	f.StringVar(&o.driverName, "driver-name", csi.DriverName, "name of the CSI driver; CPO's users may have nfs.manila.csi.openstack.org and cephfs.manila.csi.openstack.org")
+	f.StringVar(&o.driverName, "driver-name", csi.DriverName, "name of the CSI driver; volumes of cloud-provider-openstack may have nfs.manila.csi.openstack.org or cephfs.manila.csi.openstack.org")
 	f.StringVar(&o.protocol, "share-protocol", "", "NFS or CEPHFS, for classes and volumes that do not say; if it is not set, they have to")
 }
 
@@ -44,11 +43,7 @@ func (o *manilaOptions) flags(f *pflag.FlagSet) {
 var driverName = regexp.MustCompile(`^[a-zA-Z0-9]([-a-zA-Z0-9.]{0,61}[a-zA-Z0-9])?$`)
 
 func (o *manilaOptions) check() (wrong []error) {
-	if err := required("endpoint", o.endpoint, "the socket to serve on, such as unix:///csi/csi.sock"); err != nil {
-		wrong = append(wrong, err)
-	} else if _, err := grpcserver.Path(o.endpoint); err != nil {
-		wrong = append(wrong, fmt.Errorf("--endpoint: %w", err))
-	}
+	wrong = gather(socket("endpoint", o.endpoint, "unix:///csi/csi.sock"))
 	if !driverName.MatchString(o.driverName) {
 		wrong = append(wrong, fmt.Errorf("--driver-name: %q has to be a domain name of at most 63 characters", o.driverName))
 	}
@@ -95,16 +90,12 @@ type manilaControllerOptions struct {
 
 func (o *manilaControllerOptions) flags(f *pflag.FlagSet) {
 	o.manilaOptions.flags(f)
-	f.StringVar(&o.clusterID, "cluster-id", "", "a name for the cluster: its shares carry it as metadata, and no other cluster's shares are touched")
+	f.StringVar(&o.clusterID, "cluster-id", "", "a name for the cluster: its shares carry it as metadata, and another cluster's share of the same name is not taken for its own")
 }
 
-func (o *manilaControllerOptions) check(*Env) (wrong []error) {
-	wrong = o.manilaOptions.check()
+func (o *manilaControllerOptions) check(*Env) []error {
 	const longest = 255
-	if len(o.clusterID) > longest {
-		wrong = append(wrong, errors.New("--cluster-id: it has more than 255 characters"))
-	}
-	return wrong
+	return append(o.manilaOptions.check(), gather(atMost("cluster-id", o.clusterID, longest))...)
 }
 
 func (o *manilaControllerOptions) run(ctx context.Context, p *process) error {

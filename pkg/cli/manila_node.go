@@ -36,14 +36,8 @@ func (o *manilaNodeOptions) flags(f *pflag.FlagSet) {
 }
 
 func (o *manilaNodeOptions) check(*Env) (wrong []error) {
-	wrong = o.manilaOptions.check()
-	if err := required("node-id", o.nodeID, "the node's name in Kubernetes"); err != nil {
-		wrong = append(wrong, err)
-	}
 	const longest = 256 // of a node id, CSI specification
-	if len(o.nodeID) > longest {
-		wrong = append(wrong, fmt.Errorf("--node-id: %d characters, at most %d are possible", len(o.nodeID), longest))
-	}
+	wrong = append(o.manilaOptions.check(), gather(required("node-id", o.nodeID, "the node's name in Kubernetes"), atMost("node-id", o.nodeID, longest))...)
 	if o.cephFuse != "" && !filepath.IsAbs(o.cephFuse) {
 		wrong = append(wrong, fmt.Errorf("--ceph-fuse: %q has to be an absolute path", o.cephFuse))
 	}

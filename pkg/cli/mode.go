@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,10 +63,7 @@ func (c *commonFlags) check() (wrong mistakes) {
 		wrong = append(wrong, fmt.Errorf("--log-format: %q has to be %s or %s", c.logFormat, logging.FormatText, logging.FormatJSON))
 	}
 	if c.adminListen != "" {
-		_, port, err := net.SplitHostPort(c.adminListen)
-		if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
-			wrong = append(wrong, fmt.Errorf("--admin-listen: %q has to be host:port", c.adminListen))
-		}
+		wrong = append(wrong, gather(hostPort("admin-listen", c.adminListen))...)
 	}
 	if c.drain < 0 {
 		wrong = append(wrong, fmt.Errorf("--drain-timeout: %v is negative", c.drain))
@@ -120,12 +114,4 @@ func (m *mode) credential(env *Env, common *commonFlags) (*openstack.Credential,
 		return nil, nil //nolint:nilnil // no cloud is named, and none is needed
 	}
 	return source.Load()
-}
-
-// required is the mistake of a flag without its value.
-func required(flag, value, what string) error {
-	if strings.TrimSpace(value) != "" {
-		return nil
-	}
-	return fmt.Errorf("--%s (%s) is missing: %s", flag, variable(flag), what)
 }

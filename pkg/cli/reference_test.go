@@ -23,7 +23,7 @@ func TestGoldenReference(t *testing.T) {
 	(&commonFlags{}).flags(common)
 	b.WriteString("\n## Flags of every mode\n\n")
 	table(&b, common, nil)
-	for _, m := range modes(&Env{}) {
+	for _, m := range modes() {
 		flags := pflag.NewFlagSet(m.name, pflag.ContinueOnError)
 		m.options.flags(flags)
 		fmt.Fprintf(&b, "\n## mooring %s\n\n%s.\n\n%s\n\n", m.name, m.short, m.long)
