@@ -2,6 +2,7 @@ package manila
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -49,29 +50,67 @@ func connect(ctx context.Context, session *openstack.Session) (*api, error) {
 	return &api{client: client, version: version}, nil
 }
 
+// wrap is openstack.Wrap, but for a 404 that is not Manila's own: it comes from a proxy before a Manila that is away, and says
+// nothing about what Manila has.
+func wrap(err error) error {
+	err = openstack.Wrap(err)
+	response, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err)
+	if !ok || response.Actual != http.StatusNotFound || isManilas(response.Body) {
+		return err
+	}
+	if e, ok := errors.AsType[*openstack.Error](err); ok {
+		away := *e
+		away.Class, away.Message = openstack.ErrUnavailable, "this is not Manila's answer: "+e.Message
+		return &away
+	}
+	return err
+}
+
+// isManilas knows the body of Manila's own 404 (manila/api/openstack/wsgi.py, Fault).
+func isManilas(body []byte) bool {
+	var fault struct {
+		NotFound *json.RawMessage `json:"itemNotFound"`
+	}
+	return json.Unmarshal(body, &fault) == nil && fault.NotFound != nil
+}
+
+// errNoAnswer says that a call went well, and what it should have brought is not in the answer. What it did is not known then.
+func errNoAnswer(what string) error {
+	return &openstack.Error{Class: openstack.ErrUnavailable, Operation: what, Message: "the answer has no " + what + " in it (is it Manila that answers?)"}
+}
+
 func (a *api) has(feature openstack.Microversion) bool { return !a.version.Less(feature) }
 
 func fromAPI(s *shares.Share) *Share {
 	return &Share{
 		ID: s.ID, Name: s.Name, Status: s.Status, Protocol: strings.ToUpper(s.ShareProto), Type: s.ShareTypeName, TypeID: s.ShareType, Zone: s.AvailabilityZone,
-		NetworkID: s.ShareNetworkID, SnapshotID: s.SnapshotID, SizeGiB: s.Size, Metadata: s.Metadata, CreateFromSnapshot: s.CreateShareFromSnapshotSupport,
+		NetworkID: s.ShareNetworkID, SnapshotID: s.SnapshotID, SizeGiB: s.Size, Metadata: s.Metadata, CreateFromSnapshot: s.CreateShareFromSnapshotSupport, CreatedAt: s.CreatedAt,
 		CanSnapshot: s.SnapshotSupport,
 	}
+}
+
+// isShare refuses what has no id, or one that must not become a path.
+func isShare(s *shares.Share) bool {
+	if s == nil {
+		return false
+	}
+	_, ok := byID(s.ID)
+	return ok
 }
 
 // byName finds the shares of exactly this name. Manila's database compares without regard to case, so we compare again.
 func (a *api) byName(ctx context.Context, name string) ([]*Share, error) {
 	pages, err := shares.ListDetail(a.client, shares.ListOpts{Name: name}).AllPages(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("looking for share %q: %w", name, openstack.Wrap(err))
+		return nil, fmt.Errorf("looking for share %q: %w", name, wrap(err))
 	}
 	all, err := shares.ExtractShares(pages)
 	if err != nil {
-		return nil, fmt.Errorf("looking for share %q: %w", name, openstack.Wrap(err))
+		return nil, fmt.Errorf("looking for share %q: %w", name, wrap(err))
 	}
 	var found []*Share
 	for i := range all {
-		if all[i].Name == name {
+		if all[i].Name == name && isShare(&all[i]) {
 			found = append(found, fromAPI(&all[i]))
 		}
 	}
@@ -81,8 +120,11 @@ func (a *api) byName(ctx context.Context, name string) ([]*Share, error) {
 // get reads a share; nil when there is none.
 func (a *api) get(ctx context.Context, id string) (*Share, error) {
 	s, err := shares.Get(ctx, a.client, id).Extract()
-	if err = openstack.Wrap(err); errors.Is(err, openstack.ErrNotFound) {
+	if err = wrap(err); errors.Is(err, openstack.ErrNotFound) {
 		return nil, nil //nolint:nilnil // no share is an answer
+	}
+	if err == nil && (s == nil || s.ID != id) {
+		err = errNoAnswer("share")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading share %s: %w", id, err)
@@ -95,8 +137,11 @@ func (a *api) create(ctx context.Context, spec *Spec) (*Share, error) {
 		ShareProto: spec.Protocol, Size: spec.SizeGiB, Name: spec.Name, ShareType: spec.Type, SnapshotID: spec.SnapshotID, Metadata: spec.metadata(),
 		ShareNetworkID: spec.NetworkID, AvailabilityZone: spec.Zone,
 	}).Extract()
-	if err = openstack.Wrap(err); errors.Is(err, openstack.ErrNotFound) {
+	if err = wrap(err); errors.Is(err, openstack.ErrNotFound) {
 		return nil, fmt.Errorf("creating share %q: %w: %w", spec.Name, ErrReference, err)
+	}
+	if err == nil && !isShare(s) {
+		err = errNoAnswer("share")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("creating share %q: %w", spec.Name, err)
@@ -108,7 +153,7 @@ func (a *api) create(ctx context.Context, spec *Spec) (*Share, error) {
 func (a *api) exports(ctx context.Context, id string) ([]Export, error) {
 	all, err := shares.ListExportLocations(ctx, a.client, id).Extract()
 	if err != nil {
-		return nil, fmt.Errorf("reading the export locations of share %s: %w", id, openstack.Wrap(err))
+		return nil, fmt.Errorf("reading the export locations of share %s: %w", id, wrap(err))
 	}
 	out := make([]Export, 0, len(all))
 	for _, e := range all {
@@ -139,14 +184,17 @@ func (a *api) grant(ctx context.Context, share string, g Grant) (*Rule, error) {
 		o.Metadata = map[string]string{ManagedByKey: ManagedBy}
 	}
 	r, err := shares.GrantAccess(ctx, a.client, share, o).Extract()
+	if err = wrap(err); err == nil && r == nil {
+		err = errNoAnswer("access rule")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("granting %s %s access to share %s: %w", g.Kind, g.To, share, openstack.Wrap(err))
+		return nil, fmt.Errorf("granting %s %s access to share %s: %w", g.Kind, g.To, share, err)
 	}
 	return &Rule{ID: r.ID, Kind: r.AccessType, To: r.AccessTo, Level: r.AccessLevel, State: r.State, Key: r.AccessKey, Metadata: o.Metadata}, nil
 }
 
 func (a *api) deny(ctx context.Context, share, rule string) error {
-	err := openstack.Wrap(shares.RevokeAccess(ctx, a.client, share, shares.RevokeAccessOpts{AccessID: rule}).ExtractErr())
+	err := wrap(shares.RevokeAccess(ctx, a.client, share, shares.RevokeAccessOpts{AccessID: rule}).ExtractErr())
 	if err != nil && !errors.Is(err, openstack.ErrNotFound) {
 		return fmt.Errorf("removing access rule %s of share %s: %w", rule, share, err)
 	}
@@ -159,7 +207,7 @@ func (a *api) rules(ctx context.Context, share string) ([]Rule, error) {
 	if a.has(ruleMetadata) {
 		all, err := shareaccessrules.List(ctx, a.client, share).Extract()
 		if err != nil {
-			return nil, fmt.Errorf("reading the access rules of share %s: %w", share, openstack.Wrap(err))
+			return nil, fmt.Errorf("reading the access rules of share %s: %w", share, wrap(err))
 		}
 		for i := range all {
 			out = append(out, fromRule(&all[i]))
@@ -168,7 +216,7 @@ func (a *api) rules(ctx context.Context, share string) ([]Rule, error) {
 	}
 	all, err := shares.ListAccessRights(ctx, a.client, share).Extract()
 	if err != nil {
-		return nil, fmt.Errorf("reading the access rules of share %s: %w", share, openstack.Wrap(err))
+		return nil, fmt.Errorf("reading the access rules of share %s: %w", share, wrap(err))
 	}
 	for _, r := range all {
 		out = append(out, Rule{ID: r.ID, Kind: r.AccessType, To: r.AccessTo, Level: r.AccessLevel, State: r.State, Key: r.AccessKey})
@@ -187,7 +235,7 @@ func fromRule(r *shareaccessrules.ShareAccess) Rule {
 // delete asks for the deletion. refused is true when Manila won't in the share's current status; that there is no share is
 // no error.
 func (a *api) delete(ctx context.Context, id string) (refused bool, err error) {
-	err = openstack.Wrap(shares.Delete(ctx, a.client, id).ExtractErr())
+	err = wrap(shares.Delete(ctx, a.client, id).ExtractErr())
 	e, ok := errors.AsType[*openstack.Error](err)
 	switch {
 	case err == nil || errors.Is(err, openstack.ErrNotFound):
@@ -206,11 +254,11 @@ func (a *api) delete(ctx context.Context, id string) (refused bool, err error) {
 func (a *api) dependents(ctx context.Context, id string) error {
 	pages, err := snapshots.ListDetail(a.client, snapshots.ListOpts{ShareID: id}).AllPages(ctx)
 	if err != nil {
-		return fmt.Errorf("looking for snapshots of share %s: %w", id, openstack.Wrap(err))
+		return fmt.Errorf("looking for snapshots of share %s: %w", id, wrap(err))
 	}
 	found, err := snapshots.ExtractSnapshots(pages)
 	if err != nil {
-		return fmt.Errorf("looking for snapshots of share %s: %w", id, openstack.Wrap(err))
+		return fmt.Errorf("looking for snapshots of share %s: %w", id, wrap(err))
 	}
 	if len(found) > 0 {
 		return fmt.Errorf("deleting share %s: %w: it has %d snapshots, the first is %s", id, ErrInUse, len(found), found[0].ID)

@@ -42,12 +42,15 @@ func New(session *openstack.Session, o Options) *Client {
 // all its rules are active. It can be called again after any error, and then goes on where things stand.
 func (c *Client) Provision(ctx context.Context, spec *Spec) (*Volume, error) {
 	a, err := connect(ctx, c.session)
+	if errors.Is(err, openstack.ErrNotFound) { // an earlier call may have made the share, and Manila is away
+		err = pending(spec.Name, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	p := &provision{client: c, api: a, spec: spec}
 	if p.seen.Share, err = p.find(ctx); err != nil {
-		return nil, err
+		return nil, pending(spec.Name, err) // the same
 	}
 	for {
 		step := Next(spec, &p.seen)
@@ -81,15 +84,37 @@ func (p *provision) find(ctx context.Context) (*Share, error) {
 	}
 	if len(found) > 1 {
 		own := slices.DeleteFunc(slices.Clone(found), func(s *Share) bool { return !p.spec.owns(s) })
-		if len(own) != 1 {
+		if len(own) == 0 || len(own) > 1 && p.spec.Cluster == "" {
 			return nil, fmt.Errorf("%w: there are %d shares called %q", ErrIncompatible, len(found), p.spec.Name)
 		}
-		found = own
+		found = []*Share{p.first(ctx, own)}
 	}
 	if len(found) == 0 {
 		return nil, nil //nolint:nilnil // no share is an answer
 	}
 	return found[0], nil
+}
+
+// first picks the one of several shares of this very cluster and name that every call picks: the oldest one that stays. There are
+// several when Manila carried out a create after the call for it had been given up by a proxy, or by a process that was killed.
+func (p *provision) first(ctx context.Context, own []*Share) *Share {
+	if len(own) == 1 {
+		return own[0]
+	}
+	leaves := func(s *Share) int {
+		if Classify(s.Status) == PhaseDeleting {
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(own, func(a, b *Share) int {
+		return cmp.Or(cmp.Compare(leaves(a), leaves(b)), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	for _, s := range own[1:] {
+		p.client.options.Logger.WarnContext(ctx, "there is one more share of this name, which nothing uses", slog.String("share_id", s.ID),
+			slog.String("name", s.Name), slog.String("status", s.Status), slog.String("used_share_id", own[0].ID))
+	}
+	return own[0]
 }
 
 func (p *provision) act(ctx context.Context, step Step) error {
@@ -162,8 +187,18 @@ func (p *provision) saw(share *Share) {
 	o.Share = share
 }
 
+// createTimeout is how long the answer to a create is waited for.
+const createTimeout = time.Minute
+
+// create waits for its answer even when the caller does not any more: Manila carries out a create that nobody waits for, too, and
+// the next call, which would not see that share yet, would make a second one.
 func (p *provision) create(ctx context.Context) error {
-	share, err := p.api.create(ctx, p.spec)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
+	defer cancel()
+	share, err := p.api.create(bound, p.spec)
 	if err != nil {
 		return err
 	}

@@ -323,7 +323,7 @@ func TestDelete(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	_, err := c.client.Provision(ctx, nfsSpec())
 	cancel()
-	if !errors.Is(err, context.DeadlineExceeded) {
+	if !errors.Is(err, manila.ErrPending) { // the deadline has passed, or there was too little of it left for one more call
 		t.Fatalf("got %v", err)
 	}
 	var id string

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The share protocols.
@@ -37,6 +38,7 @@ type Share struct {
 	SizeGiB                         int
 	Metadata                        map[string]string
 	CreateFromSnapshot, CanSnapshot bool
+	CreatedAt                       time.Time
 }
 
 // Export is an export location.
