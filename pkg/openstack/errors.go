@@ -85,11 +85,13 @@ func Wrap(err error) error {
 }
 
 func fromResponse(r *gophercloud.ErrUnexpectedResponseCode, cause error) *Error {
-	e := &Error{Operation: r.Method + " " + r.URL, Status: r.Actual, RequestID: requestID(r.ResponseHeader), Message: message(r.Actual, r.Body), Err: cause}
+	e := &Error{Operation: r.Method + " " + r.URL, Status: r.Actual, RequestID: requestID(r.ResponseHeader), Message: "an answer that does not belong here", Err: cause}
 	if u, err := url.Parse(r.URL); err == nil {
 		e.Service, e.Operation = u.Host, r.Method+" "+u.EscapedPath()
 	}
-	if to := r.ResponseHeader.Get("Location"); to != "" && e.Status/100 == http.StatusMultipleChoices/100 {
+	if e.Status >= http.StatusBadRequest { // what is no error is data, such as a key, and stays out of messages
+		e.Message = message(r.Actual, r.Body)
+	} else if to := r.ResponseHeader.Get("Location"); to != "" {
 		e.Message = oneShortLine("a redirect to " + to + ", which is not followed, since the token or password would go along: is that the right URL?")
 	}
 	e.Class = classify(e.Status, e.Message)

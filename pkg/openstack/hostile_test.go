@@ -207,6 +207,10 @@ func TestErrorsOfAHostileServiceAreOneShortLineWithoutSecrets(t *testing.T) {
 			w.Header().Set("X-Openstack-Request-Id", strings.Repeat("\x1b[2J", 1000))
 			w.WriteHeader(http.StatusBadRequest)
 		},
+		"data that nobody expected": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = io.WriteString(w, "payload "+r.Header.Get("X-Auth-Token"))
+		},
 		"the token": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusBadRequest)
 			_, _ = io.WriteString(w, `{"message": "what is `+r.Header.Get("X-Auth-Token")+`?"}`)
