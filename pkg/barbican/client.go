@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/keymanager/v1/secrets"
 
 	"mooring/pkg/openstack"
 )
+
+// octets is the content type of a key.
+const octets = "application/octet-stream"
 
 // Client fetches from Barbican with one session.
 type Client struct {
@@ -28,11 +32,14 @@ func (c *Client) Payload(ctx context.Context, secret string, limit int) ([]byte,
 		return nil, explain(secret, err)
 	}
 	// Barbican answers in exactly the type that is asked for, and with 406 for any other.
-	result := secrets.GetPayload(ctx, client, secret, secrets.GetPayloadOpts{PayloadContentType: "application/octet-stream"})
+	result := secrets.GetPayload(ctx, client, secret, secrets.GetPayloadOpts{PayloadContentType: octets})
 	if result.Err != nil {
 		return nil, explain(secret, openstack.Wrap(result.Err))
 	}
 	defer result.Body.Close() //nolint:errcheck // it was read, or its error is told
+	if got := result.Header.Get("Content-Type"); got != "" && !strings.HasPrefix(got, octets) {
+		return nil, fmt.Errorf("secret %s: %w: %s was asked for, and %.50q came (from a proxy?)", secret, ErrUnusableKey, octets, got)
+	}
 	payload := make([]byte, 0, limit+1)
 	for len(payload) <= limit {
 		n, err := result.Body.Read(payload[len(payload) : limit+1])

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +80,16 @@ func TestPayload(t *testing.T) {
 		}
 		remove()
 	}
+	remove := sim.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceBarbican, Status: 200, Header: map[string]string{"Content-Type": "text/html"}, Body: key})
+	if got, err := client.Payload(t.Context(), id, 32); !errors.Is(err, barbican.ErrUnusableKey) {
+		t.Errorf("a page of a proxy was taken for a key: %q, %v", got, err)
+	}
+	remove()
+	remove = sim.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceBarbican, Status: 206, Body: key})
+	if got, err := client.Payload(t.Context(), id, 32); err == nil || strings.Contains(err.Error(), key) {
+		t.Errorf("a part of a key: %q, %v", got, err)
+	}
+	remove()
 	// One failure of each kind that may pass is got over without the caller noticing.
 	for _, fault := range []openstacksim.Fault{{Status: 500}, {Status: 503}, {Status: 429, Header: map[string]string{"Retry-After": "0"}}, {Drop: true}, {Status: 401}} {
 		fault.Service, fault.Count = openstacksim.ServiceBarbican, 1
