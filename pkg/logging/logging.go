@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/go-logr/logr"
@@ -51,9 +52,9 @@ func CaptureKlog(l *slog.Logger) {
 }
 
 // replace hides the values of attributes by their keys, and writes durations with their unit in JSON too.
-func replace(_ []string, a slog.Attr) slog.Attr {
+func replace(groups []string, a slog.Attr) slog.Attr {
 	switch kind := a.Value.Kind(); {
-	case kind != slog.KindGroup && sounds(a.Key):
+	case kind != slog.KindGroup && (sounds(a.Key) || slices.ContainsFunc(groups, sounds)):
 		return slog.String(a.Key, Redacted)
 	case kind == slog.KindDuration:
 		return slog.String(a.Key, a.Value.Duration().String())
@@ -65,7 +66,7 @@ func replace(_ []string, a slog.Attr) slog.Attr {
 // sounds says whether a key sounds like a secret's. A key id is none.
 func sounds(key string) bool {
 	key = strings.ToLower(key)
-	for _, word := range []string{"password", "secret_value", "token", "passphrase", "payload", "plaintext", "ciphertext", "private_key", "access_key", "authorization"} {
+	for _, word := range []string{"password", "passwd", "secret_value", "_secret", "cookie", "token", "passphrase", "payload", "plaintext", "ciphertext", "private_key", "access_key", "authorization"} {
 		if strings.Contains(key, word) {
 			return true
 		}

@@ -33,9 +33,12 @@ func TestSecretsAreRedactedByKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		logger.Info("m", slog.String("password", "hush-1"), slog.Group("auth", slog.String("auth_token", "hush-2"), slog.String("user", "shown-1")),
-			slog.String("key_id", "shown-2"), slog.String("key", "hush-3"), slog.Any("payload", []byte("hush-4")), slog.Duration("took", 1500*time.Millisecond))
+			slog.String("key_id", "shown-2"), slog.String("key", "hush-3"), slog.Any("payload", []byte("hush-4")), slog.Duration("took", 1500*time.Millisecond),
+			slog.String("application_credential_secret", "hush-5"), slog.Group("token", slog.String("id", "hush-6")), slog.Any("set_cookie", []string{"hush-7"}),
+			slog.String("secret_id", "shown-3"))
+		logger.WithGroup("password").Info("m", slog.String("old", "hush-8"), slog.Group("deep", slog.String("er", "hush-9")))
 		got := out.String()
-		if strings.Contains(got, "hush") || !strings.Contains(got, "1.5s") || !strings.Contains(got, "shown-1") || !strings.Contains(got, "shown-2") {
+		if strings.Contains(got, "hush") || !strings.Contains(got, "1.5s") || !strings.Contains(got, "shown-1") || !strings.Contains(got, "shown-2") || !strings.Contains(got, "shown-3") {
 			t.Errorf("%s: %s", format, got)
 		}
 	}
