@@ -32,10 +32,11 @@ test: build ## unit tests with the race detector, csi-sanity and the contract te
 	cd tests && $(TESTENV) go test -count=1 ./process/...   # alone, and without the race detector: it measures
 
 e2e-openstack: build ## the contract and end-to-end tests on a real OpenStack (root, Debian 12; started and stopped here)
-	cd tests && go test -count=1 -run '^$$' ./contract/... ./e2e/openstack/...   # compiled out here: the lab has no network
+	cd tests && go test -count=1 -run '^$$' ./contract/... ./e2e/openstack/... >/dev/null   # compiled out here: the lab has no network
 	tests/lab/lab openstack up
-	cd tests && lab/lab exec env $(TESTENV) GOFLAGS=-buildvcs=false GOPROXY=off MOORING_CONTRACT_CLOUDS=$(LAB_DIR)/openstack/clouds.yaml \
-	  go test -count=1 -timeout 20m -p 1 ./contract/... ./e2e/openstack/...; status=$$?; lab/lab openstack down; exit $$status
+	@set -o pipefail; cd tests; lab/lab exec env $(TESTENV) GOPROXY=off MOORING_CONTRACT_CLOUDS=$(LAB_DIR)/openstack/clouds.yaml \
+	  go test -count=1 -timeout 20m -p 1 -v ./contract/... ./e2e/openstack/... 2>&1 | tee ../$(BIN)/e2e-openstack.log | grep -E '^(ok|FAIL|panic:)|^ *--- (FAIL|SKIP)'; \
+	  status=$$?; [ $$status = 0 ] || tail -n 200 ../$(BIN)/e2e-openstack.log; lab/lab openstack down; exit $$status
 
 verify: $(TOOLS)/golangci-lint ## modules are tidy, code is formatted, what is generated is up to date, scripts pass shellcheck
 	@set -e; for m in $(MODULES) tools; do echo "go mod tidy -diff: $$m"; (cd $$m && go mod tidy -diff); done
