@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -buildid= -X mooring/pkg/cli.version=$(VERSION)'
 BIN := bin
 TOOLS := $(CURDIR)/$(BIN)/tools
-LAB_DIR ?= /var/lib/mooring-lab
+export LAB_DIR ?= /var/lib/mooring-lab
 FUZZTIME ?= 20s
 # the modules of this repository that have Go code, and the packages that have goldens
 MODULES := . tests
