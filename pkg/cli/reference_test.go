@@ -30,7 +30,7 @@ func TestGoldenReference(t *testing.T) {
 		table(&b, flags, common)
 	}
 	b.WriteString("\n## mooring version\n\nPrints the version; `--output text|json`.\n")
-	golden(t, filepath.Join("..", "..", "docs", "reference", "command-line.md"), b.String())
+	goldentest.Compare(t, filepath.Join("..", "..", "docs", "reference", "command-line.md"), b.String())
 }
 
 func table(b *strings.Builder, flags, without *pflag.FlagSet) {
@@ -46,9 +46,4 @@ func table(b *strings.Builder, flags, without *pflag.FlagSet) {
 		}
 		fmt.Fprintf(b, "| `--%s` | `%s` | %s | %s |\n", f.Name, variable(f.Name), value, strings.ReplaceAll(f.Usage, "|", "\\|"))
 	})
-}
-
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	goldentest.Compare(t, file, got)
 }
