@@ -10,9 +10,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-
-	"github.com/go-logr/logr"
-	"k8s.io/klog/v2"
 )
 
 // Redacted stands where a secret was.
@@ -44,11 +41,6 @@ func New(w io.Writer, level slog.Leveler, format string) (*slog.Logger, error) {
 	default:
 		return nil, fmt.Errorf("%q is no log format: it has to be %s or %s", format, FormatText, FormatJSON)
 	}
-}
-
-// CaptureKlog sends what the Kubernetes libraries log to l. It changes klog's global logger: the process calls it once.
-func CaptureKlog(l *slog.Logger) {
-	klog.SetLogger(logr.FromSlogHandler(l.Handler()))
 }
 
 // replace hides the values of attributes by their keys, and writes durations with their unit in JSON too.
