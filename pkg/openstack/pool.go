@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -22,6 +23,14 @@ type Options struct {
 	UserAgent string
 }
 
+const (
+	// manySessions is how many sessions a pool keeps without asking whether they are still in use.
+	manySessions = 256
+	// unusedFor is after how long nobody has asked for a session it is forgotten, if there are many: credentials are rotated,
+	// and those of old would be kept for ever.
+	unusedFor = 2 * time.Hour
+)
+
 // Pool keeps one session per credential. Its methods are safe for concurrent use.
 type Pool struct {
 	options Options
@@ -29,7 +38,13 @@ type Pool struct {
 	end     context.CancelFunc
 
 	mu       sync.Mutex
-	sessions map[[sha256.Size]byte]*Session
+	sessions map[[sha256.Size]byte]*pooled
+}
+
+type pooled struct {
+	*Session
+
+	used time.Time // when it was last asked for
 }
 
 // NewPool makes an empty pool. Close it at the end.
@@ -46,27 +61,42 @@ func NewPool(o Options) *Pool {
 	if o.UserAgent == "" {
 		o.UserAgent = "mooring"
 	}
-	p := &Pool{options: o, sessions: map[[sha256.Size]byte]*Session{}}
+	p := &Pool{options: o, sessions: map[[sha256.Size]byte]*pooled{}}
 	p.life, p.end = context.WithCancel(context.Background())
 	return p
 }
 
-// Session returns the session of a credential: the same one for the same credential. It makes no call and never waits; what
+// Session returns the session of a credential: the same one for the same credential, as long as it is asked for. It makes no call and never waits; what
 // is wrong with the credential shows at the first call.
 func (p *Pool) Session(c *Credential) *Session {
-	key := c.Key()
+	key, now := c.Key(), time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.sessions[key]
 	if s == nil {
-		s = newSession(p.life, *c, &p.options)
+		p.forget(now)
+		s = &pooled{Session: newSession(p.life, *c, &p.options)}
 		p.sessions[key] = s
 		if c.Insecure {
 			p.options.Logger.Warn("server certificates are not verified: anybody on the way to the cloud can read and change everything; set cacert instead of verify: false",
 				slog.String("origin", c.Origin))
 		}
 	}
-	return s
+	s.used = now
+	return s.Session
+}
+
+// forget drops sessions that nobody has asked for in a long time. Who still has one can go on using it.
+func (p *Pool) forget(now time.Time) {
+	if len(p.sessions) < manySessions {
+		return
+	}
+	for key, s := range p.sessions {
+		if now.Sub(s.used) > unusedFor {
+			delete(p.sessions, key)
+			s.close()
+		}
+	}
 }
 
 // Close ends background logins and closes idle connections. Calls that are under way finish on their own contexts.

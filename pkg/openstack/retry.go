@@ -1,6 +1,8 @@
 package openstack
 
 import (
+	"errors"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -62,7 +64,8 @@ func parseRetryAfter(value string, now time.Time) (time.Duration, bool) {
 	if value == "" {
 		return 0, false
 	}
-	if seconds, err := strconv.ParseFloat(value, 64); err == nil {
+	seconds, err := strconv.ParseFloat(value, 64)
+	if (err == nil || errors.Is(err, strconv.ErrRange)) && !math.IsNaN(seconds) {
 		const most = 24 * 60 * 60 // so that the product can't overflow; it is far over any patience
 		return time.Duration(min(max(seconds, 0), most) * float64(time.Second)), true
 	}
