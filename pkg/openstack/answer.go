@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"mooring/pkg/logging"
 )
 
 const (
@@ -50,9 +52,9 @@ func tame(resp *http.Response, secrets []string) {
 		if len(secret) < shortestSecret {
 			continue
 		}
-		data = bytes.ReplaceAll(data, []byte(secret), []byte("[redacted]"))
+		data = bytes.ReplaceAll(data, []byte(secret), []byte(logging.Redacted))
 		if quoted, err := json.Marshal(secret); err == nil {
-			data = bytes.ReplaceAll(data, quoted[1:len(quoted)-1], []byte("[redacted]"))
+			data = bytes.ReplaceAll(data, quoted[1:len(quoted)-1], []byte(logging.Redacted))
 		}
 	}
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"mooring/pkg/poll"
 )
 
 // attemptTimeout bounds one attempt until its headers are there, and then its body. Callers with less time have their own
@@ -115,7 +117,7 @@ func (t *serviceTransport) attempts(r *http.Request) (*http.Response, error) {
 			slog.Int("status", o.status), slog.Duration("wait", wait), slog.Any("error", err))
 		t.metrics.retry(t.service)
 		discard(resp)
-		if err := sleep(ctx, wait); err != nil {
+		if err := poll.Sleep(ctx, wait); err != nil {
 			closeBody(next)
 			return nil, err
 		}
@@ -190,17 +192,6 @@ func unsent(err error) bool {
 func fits(ctx context.Context, wait time.Duration) bool {
 	deadline, ok := ctx.Deadline()
 	return !ok || time.Until(deadline) > wait
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func closeBody(r *http.Request) {
