@@ -106,15 +106,15 @@ func TestKeyringServes(t *testing.T) {
 			t.Errorf("%d fetches for two keys in a day", n)
 		}
 		want := fmt.Sprintf(`
-# HELP mooring_kms_active_key_info 1 for the key that wraps, by its generation and the hash that kube-apiserver's metrics have of its id.
-# TYPE mooring_kms_active_key_info gauge
-mooring_kms_active_key_info{generation="2",key_id_hash=%q} 1
-# HELP mooring_kms_keys Keys of the keyring, by state (held in memory, or wanted from Barbican).
-# TYPE mooring_kms_keys gauge
-mooring_kms_keys{state="held"} 2
-mooring_kms_keys{state="wanted"} 0
+# HELP mooring_barbican_active_key_info 1 for the key that wraps, by its generation and the hash that kube-apiserver's metrics have of its id.
+# TYPE mooring_barbican_active_key_info gauge
+mooring_barbican_active_key_info{generation="2",key_id_hash=%q} 1
+# HELP mooring_barbican_keys Keys of the keyring, by state (held in memory, or wanted from Barbican).
+# TYPE mooring_barbican_keys gauge
+mooring_barbican_keys{state="held"} 2
+mooring_barbican_keys{state="wanted"} 0
 `, KeyIDHash(id))
-		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "mooring_kms_active_key_info", "mooring_kms_keys"); err != nil {
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "mooring_barbican_active_key_info", "mooring_barbican_keys"); err != nil {
 			t.Error(err)
 		}
 	})

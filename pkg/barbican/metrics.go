@@ -21,13 +21,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		keys: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "mooring_kms_keys", Help: "Keys of the keyring, by state (held in memory, or wanted from Barbican).",
+			Name: "mooring_barbican_keys", Help: "Keys of the keyring, by state (held in memory, or wanted from Barbican).",
 		}, []string{"state"}),
 		active: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "mooring_kms_active_key_info", Help: "1 for the key that wraps, by its generation and the hash that kube-apiserver's metrics have of its id.",
+			Name: "mooring_barbican_active_key_info", Help: "1 for the key that wraps, by its generation and the hash that kube-apiserver's metrics have of its id.",
 		}, []string{"generation", "key_id_hash"}),
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "mooring_kms_key_fetches_total", Help: "Fetches of keys from Barbican, by result (ok, transient or definite failure).",
+			Name: "mooring_barbican_key_fetches_total", Help: "Fetches of keys from Barbican, by result (ok, transient or definite failure).",
 		}, []string{"result"}),
 	}
 	r.MustRegister(m.keys, m.active, m.fetches)
