@@ -279,6 +279,9 @@ func TestCreateVolumeIsRefused(t *testing.T) {
 		"100 to 200 MiB": {func(r *spec.CreateVolumeRequest) {
 			r.CapacityRange = &spec.CapacityRange{RequiredBytes: 100 << 20, LimitBytes: 200 << 20}
 		}, codes.OutOfRange, "whole GiB"},
+		"a mount group": {func(r *spec.CreateVolumeRequest) {
+			r.VolumeCapabilities[0].GetMount().VolumeMountGroup = "1000"
+		}, codes.InvalidArgument, "volume_mount_group is not supported"},
 		"a source":               {func(r *spec.CreateVolumeRequest) { r.VolumeContentSource = &spec.VolumeContentSource{} }, codes.InvalidArgument, "not there yet"},
 		"mutable parameters":     {func(r *spec.CreateVolumeRequest) { r.MutableParameters = map[string]string{"a": "b"} }, codes.InvalidArgument, "not there yet"},
 		"another size":           {func(r *spec.CreateVolumeRequest) { r.CapacityRange.RequiredBytes = 5 << 30 }, codes.AlreadyExists, "size is 1 GiB"},
@@ -398,14 +401,97 @@ func TestNodeErrors(t *testing.T) {
 		}
 	}
 	d.system.Fail = nil
-	bad := &spec.NodeStageVolumeRequest{VolumeId: "x", StagingTargetPath: "relative", VolumeCapability: rwx(), VolumeContext: v.GetVolumeContext()}
-	if _, err := d.node.NodeStageVolume(t.Context(), bad); status.Code(err) != codes.InvalidArgument {
-		t.Errorf("a relative path: %v", err)
+	bad := &spec.NodeStageVolumeRequest{VolumeId: "x", VolumeCapability: rwx(), VolumeContext: v.GetVolumeContext()}
+	for _, path := range []string{"relative", "/", "//", "/var/../..", d.dir + "/../x", d.dir + "/a\x00b", ""} {
+		bad.StagingTargetPath = path
+		if _, err := d.node.NodeStageVolume(t.Context(), bad); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("stage at %q: %v", path, err)
+		}
+		if _, err := d.node.NodeUnstageVolume(t.Context(), &spec.NodeUnstageVolumeRequest{VolumeId: "x", StagingTargetPath: path}); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("unstage from %q: %v", path, err)
+		}
+		if _, err := d.node.NodeUnpublishVolume(t.Context(), &spec.NodeUnpublishVolumeRequest{VolumeId: "x", TargetPath: path}); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("unpublish from %q: %v", path, err)
+		}
 	}
 	bad.StagingTargetPath, bad.VolumeContext = "/x", map[string]string{"protocol": "NFS", "exportLocations": `["nonsense"]`}
 	if _, err := d.node.NodeStageVolume(t.Context(), bad); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("a malformed export location: %v", err)
 	}
+}
+
+// TestOneMalformedExport: a share is mounted by the export locations that can be understood.
+func TestOneMalformedExport(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{})
+	stage := &spec.NodeStageVolumeRequest{
+		VolumeId: "x", StagingTargetPath: filepath.Join(d.dir, "stage"), VolumeCapability: rwx(),
+		VolumeContext: map[string]string{"protocol": "NFS", "exportLocations": `["nonsense","10.0.0.1:/a/../b","10.0.0.1:/a"]`},
+	}
+	if _, err := d.node.NodeStageVolume(t.Context(), stage); err != nil {
+		t.Fatal(err)
+	}
+	if c := d.system.Calls()[0]; c.Source != "10.0.0.1:/a" {
+		t.Errorf("mounted by %+v", c)
+	}
+}
+
+// TestPublishAnotherWay: a target that is published in another way is AlreadyExists, as the specification has it.
+func TestPublishAnotherWay(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{})
+	v := d.create(t, "NFS")
+	if _, err := d.node.NodeStageVolume(t.Context(), &spec.NodeStageVolumeRequest{
+		VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, "stage"), VolumeCapability: rwx(), VolumeContext: v.GetVolumeContext(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	publish := &spec.NodePublishVolumeRequest{
+		VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, "stage"), TargetPath: filepath.Join(d.dir, "pod"), VolumeCapability: rwx(), Readonly: true,
+	}
+	for readOnly, want := range map[bool]codes.Code{true: codes.OK, false: codes.AlreadyExists} {
+		publish.Readonly = true
+		if _, err := d.node.NodePublishVolume(t.Context(), publish); err != nil {
+			t.Fatal(err)
+		}
+		publish.Readonly = readOnly
+		if _, err := d.node.NodePublishVolume(t.Context(), publish); status.Code(err) != want {
+			t.Errorf("read-only %v over read-only: %v; want %v", readOnly, err, want)
+		}
+	}
+	publish.TargetPath = filepath.Join(d.dir, "link")
+	if err := os.Symlink(t.TempDir(), publish.GetTargetPath()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.node.NodePublishVolume(t.Context(), publish); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("publish at a link: %v", err)
+	}
+	d.takeAway(t, v, "pod")
+}
+
+// TestKeyIsAskedForAgain: after a mount that failed for whatever reason, the next one does not use the old cephx key.
+func TestKeyIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	d := start(t, openstacksim.ManilaConfig{})
+	d.node.Clouds = d.controller.Clouds
+	v := d.create(t, "CEPHFS")
+	d.system.Fail = func(mounttest.Call) error { return unix.EPERM }
+	d.Calls.Reset()
+	for n := range 3 {
+		if n == 2 {
+			d.system.Fail = nil
+		}
+		_, err := d.node.NodeStageVolume(t.Context(), &spec.NodeStageVolumeRequest{
+			VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, "stage"), VolumeCapability: rwx(), VolumeContext: v.GetVolumeContext(),
+		})
+		if (err == nil) != (n == 2) {
+			t.Errorf("stage %d: %v", n, err)
+		}
+	}
+	if _, calls := d.counts(); len(calls) != 3 {
+		t.Errorf("Manila was asked by %q, want one call for each try", calls)
+	}
+	d.takeAway(t, v)
 }
 
 // TestMountOptionsReachTheFallback: what protects a node is not lost when ceph-fuse mounts instead of the kernel.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -115,15 +117,28 @@ func (n *Node) stageNFS(ctx context.Context, v *staged) error {
 	if err != nil {
 		return err
 	}
-	nfs := mount.NFS{Options: v.flags}
-	for _, path := range paths {
-		export, err := mount.ParseNFS(path)
-		if err != nil {
-			return err
-		}
-		nfs.Exports = append(nfs.Exports, export)
+	exports, err := readable(paths, mount.ParseNFS)
+	if err != nil {
+		return err
 	}
-	return n.Mounter.MountNFS(ctx, v.path, nfs)
+	return n.Mounter.MountNFS(ctx, v.path, mount.NFS{Options: v.flags, Exports: exports})
+}
+
+// readable are the export locations that can be understood. It is an error when none can.
+func readable[T any](paths []string, parse func(string) (T, error)) (exports []T, _ error) {
+	var errs []error
+	for _, path := range paths {
+		export, err := parse(path)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		exports = append(exports, export)
+	}
+	if len(exports) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	return exports, nil
 }
 
 func (n *Node) stageCephFS(ctx context.Context, v *staged) error {
@@ -131,7 +146,7 @@ func (n *Node) stageCephFS(ctx context.Context, v *staged) error {
 	if err != nil {
 		return err
 	}
-	export, err := mount.ParseCephFS(paths[0])
+	exports, err := readable(paths, mount.ParseCephFS)
 	if err != nil {
 		return err
 	}
@@ -140,7 +155,7 @@ func (n *Node) stageCephFS(ctx context.Context, v *staged) error {
 		return err
 	}
 	ceph := mount.CephFS{
-		Export: export, User: rule.To, Key: rule.Key, Mounter: v.attributes.Ceph.Mounter, KernelOptions: v.attributes.Ceph.KernelOptions,
+		Export: exports[0], User: rule.To, Key: rule.Key, Mounter: v.attributes.Ceph.Mounter, KernelOptions: v.attributes.Ceph.KernelOptions,
 		FuseOptions: v.attributes.Ceph.FuseOptions, ReadOnly: rule.Level == "ro",
 	}
 	if ceph.Mounter == mount.CephFuse {
@@ -150,8 +165,8 @@ func (n *Node) stageCephFS(ctx context.Context, v *staged) error {
 		ceph.FuseOptions = append(ceph.FuseOptions, mount.Generic(v.flags)...)
 	}
 	err = n.Mounter.MountCephFS(ctx, v.path, ceph)
-	if errors.Is(err, mount.ErrDenied) {
-		n.forget(v.id) // the key may have been replaced: the next try asks again
+	if err != nil && !errors.Is(err, mount.ErrHung) {
+		n.forget(v.id) // the key may have been replaced, and clients have many words for that: the next try asks again
 	}
 	return err
 }
@@ -257,7 +272,7 @@ func (n *Node) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolumeRe
 	if err := checkPaths(r.GetVolumeId(), "staging target path", r.GetStagingTargetPath()); err != nil {
 		return nil, answer(err)
 	}
-	unlock, ok := n.locks.TryLock("path " + r.GetTargetPath())
+	unlock, ok := n.locks.TryLock("path " + filepath.Clean(r.GetTargetPath()))
 	if !ok {
 		return nil, answer(errBusy)
 	}
@@ -273,7 +288,7 @@ func (n *Node) NodeUnpublishVolume(ctx context.Context, r *csi.NodeUnpublishVolu
 	if err := checkPaths(r.GetVolumeId(), "target path", r.GetTargetPath()); err != nil {
 		return nil, answer(err)
 	}
-	unlock, ok := n.locks.TryLock("path " + r.GetTargetPath())
+	unlock, ok := n.locks.TryLock("path " + filepath.Clean(r.GetTargetPath()))
 	if !ok {
 		return nil, answer(errBusy)
 	}
@@ -292,6 +307,12 @@ func checkPaths(id, what, path string) error {
 		return bad("the %s is missing", what)
 	case !filepath.IsAbs(path):
 		return bad("the %s %q is not absolute", what, path)
+	case filepath.Clean(path) == "/":
+		return bad("the %s is /", what)
+	case slices.Contains(strings.Split(path, "/"), ".."): // behind a link it means one place to us and another to the kernel
+		return bad("the %s %q has .. in it", what, path)
+	case strings.ContainsRune(path, 0):
+		return bad("the %s %q has a zero byte in it", what, path)
 	}
 	return nil
 }

@@ -66,6 +66,9 @@ func checkCapability(c *csi.VolumeCapability) error {
 	if c.GetMount() == nil {
 		return bad("the volume capability has no access type")
 	}
+	if c.GetMount().GetVolumeMountGroup() != "" {
+		return bad("volume_mount_group is not supported: the driver does not have VOLUME_MOUNT_GROUP (kubelet sets the group itself, for fsGroup)")
+	}
 	switch c.GetAccessMode().GetMode() {
 	case csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER, csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY,
 		csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY, csi.VolumeCapability_AccessMode_MULTI_NODE_SINGLE_WRITER,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	mountutils "k8s.io/mount-utils"
 )
 
 // CephMounter is which client mounts CephFS.
@@ -46,7 +47,10 @@ func (m *Mounter) MountCephFS(ctx context.Context, target string, v CephFS) erro
 	if err := checkCephx(v.User, v.Key); err != nil {
 		return err
 	}
-	return m.ensure(ctx, target, func(ctx context.Context) error {
+	check := func(_ context.Context, top *mountutils.MountInfo) error {
+		return holds(top, []string{"ceph", "fuse.ceph-fuse"}, []string{v.Export.Path})
+	}
+	return m.ensure(ctx, target, check, func(ctx context.Context) error {
 		if v.Mounter == CephFuse {
 			return m.mountCephFuse(ctx, target, v)
 		}

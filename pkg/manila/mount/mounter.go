@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,6 +28,10 @@ var (
 	ErrNotMounted = errors.New("nothing is mounted there")
 	// ErrDead says that the file system of a mount has gone: a stale handle, or a fuse daemon that has died.
 	ErrDead = errors.New("is dead")
+	// ErrOccupied says that something else is mounted there, or the same in another way.
+	ErrOccupied = errors.New("something else is mounted there")
+	// ErrTarget says that a path can't be a mount point: it is no directory.
+	ErrTarget = errors.New("can't be a mount point")
 	// ErrDenied says that the server refuses: there is no access rule for this node, or not any more.
 	ErrDenied = errors.New("access denied by the server")
 )
@@ -106,14 +112,18 @@ func (m *Mounter) probe(ctx context.Context, path string) error {
 	return nil
 }
 
-// ensure makes the directory, takes away a dead mount, and mounts unless a live mount is there.
-func (m *Mounter) ensure(ctx context.Context, target string, mount func(context.Context) error) error {
-	mounted, err := m.Mounted(target)
+// ensure makes the directory, takes away a dead mount, and mounts, unless a live mount is there: then check says whether that is
+// the right one.
+func (m *Mounter) ensure(ctx context.Context, target string, check func(context.Context, *mountutils.MountInfo) error, mount func(context.Context) error) error {
+	top, err := m.top(target)
 	if err != nil {
 		return err
 	}
-	if mounted {
+	if top != nil {
 		err := m.probe(ctx, target)
+		if err == nil {
+			return check(ctx, top)
+		}
 		if !errors.Is(err, ErrDead) {
 			return err
 		}
@@ -122,10 +132,52 @@ func (m *Mounter) ensure(ctx context.Context, target string, mount func(context.
 			return err
 		}
 	}
-	if err := os.MkdirAll(target, 0o750); err != nil {
-		return fmt.Errorf("the mount point: %w", err)
+	if err := directory(target); err != nil {
+		return err
 	}
 	return mount(ctx)
+}
+
+// directory makes a mount point. A symbolic link would lead mount(2) to a place where no unmount of target finds the mount again.
+func directory(target string) error {
+	if err := os.MkdirAll(filepath.Dir(target), 0o750); err != nil {
+		return fmt.Errorf("the mount point: %w", err)
+	}
+	if err := os.Mkdir(target, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("the mount point: %w", err)
+	}
+	info, err := os.Lstat(target)
+	if err != nil {
+		return fmt.Errorf("the mount point: %w", err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s %w: it is no directory (%s)", target, ErrTarget, info.Mode().Type())
+	}
+	return nil
+}
+
+// holds says whether a mount is one of a share: of one of the types, and of a source that ends in one of the paths in the share's
+// file system. ceph-fuse does not tell its path.
+func holds(top *mountutils.MountInfo, types, paths []string) error {
+	if !slices.Contains(types, top.FsType) {
+		return fmt.Errorf("%w: a mount of %s on %s, which is no %s", ErrOccupied, orNone(top.Source), top.MountPoint, strings.Join(types, " or "))
+	}
+	if strings.HasPrefix(top.FsType, "fuse.") {
+		return nil
+	}
+	for _, path := range paths {
+		if strings.HasSuffix(strings.TrimRight(top.Source, "/"), strings.TrimRight(path, "/")) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %s on %s", ErrOccupied, orNone(top.Source), top.MountPoint)
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
 }
 
 // call runs one mount(2) at target, bounded by ctx. A second caller of a target joins the first.
@@ -146,24 +198,59 @@ func (m *Mounter) call(ctx context.Context, source, target, fstype string, flags
 	return fmt.Errorf("mounting %s: %w", source, err)
 }
 
-// Bind mounts a staged volume for one pod. A read-only bind of a writable mount is read-only for that pod alone.
+// Bind mounts a staged volume for one pod. A read-only bind of a writable mount is read-only for that pod alone. What protects the
+// node from the volume, such as noexec, holds for the bind, too.
 func (m *Mounter) Bind(ctx context.Context, source, target string, readOnly bool) error {
 	if err := m.Check(ctx, source); err != nil {
 		return err
 	}
-	return m.ensure(ctx, target, func(ctx context.Context) error {
+	staged, err := m.top(source)
+	if err != nil {
+		return err
+	}
+	if staged == nil {
+		return fmt.Errorf("%s: %w", source, ErrNotMounted)
+	}
+	readOnly = readOnly || slices.Contains(staged.MountOptions, "ro")
+	finish := func(ctx context.Context, top *mountutils.MountInfo) error {
+		return m.finishBind(ctx, staged, top, target, readOnly)
+	}
+	return m.ensure(ctx, target, finish, func(ctx context.Context) error {
 		if err := m.call(ctx, source, target, "", unix.MS_BIND, ""); err != nil {
 			return err
 		}
-		if !readOnly {
-			return nil
+		top, err := m.top(target)
+		if err == nil && top == nil {
+			err = fmt.Errorf("%s: %w", target, ErrNotMounted)
 		}
-		// The kernel ignores other flags with MS_BIND, so read-only takes a second call (mount(2)).
-		if err := m.call(ctx, source, target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		if err == nil { // an unstage may have been faster: then it is the empty directory below that is bound now
+			err = finish(ctx, top)
+		}
+		if err != nil {
 			return errors.Join(err, m.Unmount(ctx, target))
 		}
 		return nil
 	})
+}
+
+// finishBind makes sure that the mount at target is a bind of what is staged, read-only if that is wanted. The kernel ignores other
+// flags with MS_BIND, so that takes a second call (mount(2)); a process that was killed in between has not made it. A pod that
+// writes already keeps the kernel from doing so.
+func (m *Mounter) finishBind(ctx context.Context, staged, top *mountutils.MountInfo, target string, readOnly bool) error {
+	if top.Major != staged.Major || top.Minor != staged.Minor || top.Root != staged.Root {
+		return fmt.Errorf("%w: %s on %s", ErrOccupied, orNone(top.Source), target)
+	}
+	switch has := slices.Contains(top.MountOptions, "ro"); {
+	case has == readOnly:
+		return nil
+	case has:
+		return fmt.Errorf("%w: it is read-only at %s, and writing is wanted", ErrOccupied, target)
+	}
+	err := m.call(ctx, "", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|inherited(staged.MountOptions), "")
+	if errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("%w: it is writable at %s and in use, and read-only is wanted: %w", ErrOccupied, target, err)
+	}
+	return err
 }
 
 // maxLayers is how many mounts on top of each other are taken away in one call.
@@ -188,8 +275,11 @@ func (m *Mounter) Unmount(ctx context.Context, target string) error {
 			return err
 		}
 	}
-	if err := os.Remove(target); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the mount point: %w", err)
+	switch err := unix.Rmdir(target); { // a file or a link is not of our making
+	case errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("%s %w: it is no directory", target, ErrTarget)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the mount point %s: %w", target, err)
 	}
 	return nil
 }
@@ -239,6 +329,15 @@ func (m *Mounter) layers(path string) ([]mountutils.MountInfo, error) {
 		}
 	}
 	return found, nil
+}
+
+// top is the mount that is seen at a path; nil when there is none.
+func (m *Mounter) top(path string) (*mountutils.MountInfo, error) {
+	layers, err := m.layers(path)
+	if err != nil || len(layers) == 0 {
+		return nil, err
+	}
+	return &layers[len(layers)-1], nil
 }
 
 // isErrno says whether err holds one of the numbers.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	mountutils "k8s.io/mount-utils"
 
 	"mooring/pkg/manila/mount"
 	"mooring/pkg/manila/mount/mounttest"
@@ -184,6 +186,88 @@ func TestBind(t *testing.T) {
 	}
 }
 
+// TestBindOfAnotherWay: a bind that is there already is as it is wanted, or it is made so, or it is refused.
+func TestBindOfAnotherWay(t *testing.T) {
+	t.Parallel()
+	system := &mounttest.System{}
+	m := mount.New(mount.Options{System: system})
+	dir := t.TempDir()
+	stage, other, pod, reader := filepath.Join(dir, "stage"), filepath.Join(dir, "other"), filepath.Join(dir, "pod"), filepath.Join(dir, "reader")
+	for _, path := range []string{stage, other} {
+		if err := m.MountNFS(t.Context(), path, nfs()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		from, to string
+		readOnly bool
+		want     error
+	}{
+		{stage, pod, false, nil},
+		{stage, pod, true, nil},                // as after a kill between the two calls
+		{stage, pod, false, mount.ErrOccupied}, // it is read-only now
+		{other, pod, true, mount.ErrOccupied},
+		{stage, reader, true, nil},
+		{stage, other, false, mount.ErrOccupied},
+	} {
+		if err := m.Bind(t.Context(), c.from, c.to, c.readOnly); !errors.Is(err, c.want) {
+			t.Errorf("%s to %s, read-only %v: %v; want %v", filepath.Base(c.from), filepath.Base(c.to), c.readOnly, err, c.want)
+		}
+	}
+	table, _ := system.Table()
+	if len(table) != 4 || table[2].MountOptions[0] != "ro" || table[3].MountOptions[0] != "ro" {
+		t.Errorf("the table is %+v", table)
+	}
+}
+
+// TestStageFindsSomethingElse: what is mounted at a staging path is not taken for the share because something is.
+func TestStageFindsSomethingElse(t *testing.T) {
+	t.Parallel()
+	system := &mounttest.System{}
+	m := mount.New(mount.Options{System: system})
+	target := filepath.Join(t.TempDir(), "stage")
+	if err := m.MountNFS(t.Context(), target, nfs()); err != nil {
+		t.Fatal(err)
+	}
+	another := mount.NFS{Exports: []mount.NFSExport{{Host: "127.0.0.1", Path: "/b"}}}
+	if err := m.MountNFS(t.Context(), target, another); !errors.Is(err, mount.ErrOccupied) {
+		t.Errorf("another share: %v", err)
+	}
+	if err := m.MountCephFS(t.Context(), target, ceph()); !errors.Is(err, mount.ErrOccupied) {
+		t.Errorf("CephFS: %v", err)
+	}
+	moved := mount.NFS{Exports: []mount.NFSExport{{Host: "10.1.1.1", Path: "/a/"}}} // the same share by another address
+	if err := m.MountNFS(t.Context(), target, moved); err != nil {
+		t.Errorf("the same share by another address: %v", err)
+	}
+}
+
+// TestMountPointIsNoDirectory: a link is not followed to where no unmount finds the mount again, and a file is not removed.
+func TestMountPointIsNoDirectory(t *testing.T) {
+	t.Parallel()
+	system := &mounttest.System{}
+	m := mount.New(mount.Options{System: system})
+	dir := t.TempDir()
+	elsewhere, link, file := filepath.Join(dir, "elsewhere"), filepath.Join(dir, "link"), filepath.Join(dir, "file")
+	if err := errors.Join(os.Mkdir(elsewhere, 0o750), os.Symlink(elsewhere, link), os.WriteFile(file, []byte("data"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{link, file} {
+		if err := m.MountNFS(t.Context(), path, nfs()); !errors.Is(err, mount.ErrTarget) {
+			t.Errorf("mounting at a %s: %v", filepath.Base(path), err)
+		}
+		if err := m.Unmount(t.Context(), path); !errors.Is(err, mount.ErrTarget) {
+			t.Errorf("unmounting a %s: %v", filepath.Base(path), err)
+		}
+		if _, err := os.Lstat(path); err != nil {
+			t.Errorf("the %s has gone: %v", filepath.Base(path), err)
+		}
+	}
+	if n := len(system.Calls()); n != 0 {
+		t.Errorf("%d calls were made", n)
+	}
+}
+
 // TestDeadMountIsReplaced: after the fuse daemon died, statfs says ENOTCONN; the next stage mounts again.
 func TestDeadMountIsReplaced(t *testing.T) {
 	t.Parallel()
@@ -292,12 +376,12 @@ func TestRealBind(t *testing.T) {
 		t.Skip("mount(2) needs root")
 	}
 	dir := t.TempDir()
-	stage, pod := filepath.Join(dir, "stage"), filepath.Join(dir, "pod")
+	stage, pod := filepath.Join(dir, "the stage"), filepath.Join(dir, "pod")
 	if err := os.Mkdir(stage, 0o750); err != nil {
 		t.Fatal(err)
 	}
 	kernel := mount.Kernel{}
-	if err := kernel.Mount("none", stage, "tmpfs", 0, "size=1m"); errors.Is(err, unix.EPERM) {
+	if err := kernel.Mount("", stage, "tmpfs", unix.MS_NOEXEC|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOATIME, "size=1m"); errors.Is(err, unix.EPERM) {
 		t.Skip("mount(2) needs CAP_SYS_ADMIN")
 	} else if err != nil {
 		t.Fatal(err)
@@ -314,6 +398,14 @@ func TestRealBind(t *testing.T) {
 		if err := m.Bind(t.Context(), stage, pod, true); err != nil {
 			t.Fatal(err)
 		}
+	}
+	table, err := kernel.Table()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bind := slices.IndexFunc(table, func(e mountutils.MountInfo) bool { return e.MountPoint == pod })
+	if got := strings.Join(table[bind].MountOptions, ","); got != "ro,nosuid,nodev,noexec,noatime" {
+		t.Errorf("the pod's mount has %s, and not all that the stage has", got)
 	}
 	if data, err := os.ReadFile(filepath.Join(pod, "file")); err != nil || string(data) != "hello" {
 		t.Fatalf("read %q, %v", data, err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+	mountutils "k8s.io/mount-utils"
 )
 
 // NFS is an NFS share to mount.
@@ -27,7 +28,14 @@ func (m *Mounter) MountNFS(ctx context.Context, target string, v NFS) error {
 	if len(v.Exports) == 0 {
 		return fmt.Errorf("%w: the share has no export location", ErrExport)
 	}
-	return m.ensure(ctx, target, func(ctx context.Context) error {
+	check := func(_ context.Context, top *mountutils.MountInfo) error {
+		var paths []string
+		for _, e := range v.Exports {
+			paths = append(paths, e.Path)
+		}
+		return holds(top, []string{"nfs4", "nfs"}, paths)
+	}
+	return m.ensure(ctx, target, check, func(ctx context.Context) error {
 		var errs []error
 		for _, export := range v.Exports {
 			err := m.mountNFSExport(ctx, target, export, v)

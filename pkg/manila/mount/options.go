@@ -52,6 +52,9 @@ func vetOne(kind Kind, option string) error {
 	if strings.ContainsFunc(option, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' || r == '"' || r == '\'' }) {
 		return fmt.Errorf("%w: %q: spaces, quotes, backslashes and non-ASCII characters are refused", ErrOption, option)
 	}
+	if strings.Contains(name, "-") { // to ceph-fuse client_mount-uid is client_mount_uid
+		return fmt.Errorf("%w: %q is no known option of %s: no name has a hyphen", ErrOption, name, kind)
+	}
 	if _, ok := flagOptions()[name]; ok && !hasValue {
 		return nil
 	}

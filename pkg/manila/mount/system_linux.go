@@ -13,9 +13,6 @@ import (
 	mountutils "k8s.io/mount-utils"
 )
 
-// mountInfo is the table of the mounts that this process sees, see proc(5).
-const mountInfo = "/proc/self/mountinfo"
-
 // Kernel is the System of the machine we run on.
 type Kernel struct {
 	// CephFusePath is the ceph-fuse program; empty means the first one in the usual directories.
@@ -33,7 +30,13 @@ func (Kernel) Mount(source, target, fstype string, flags uintptr, data string) e
 func (Kernel) Unmount(target string, flags int) error { return unix.Unmount(target, flags) }
 
 // Table reads /proc/self/mountinfo, which no file system can delay.
-func (Kernel) Table() ([]mountutils.MountInfo, error) { return mountutils.ParseMountInfo(mountInfo) }
+func (Kernel) Table() ([]mountutils.MountInfo, error) {
+	content, err := readTable(mountInfo)
+	if err != nil {
+		return nil, err
+	}
+	return parseTable(string(content))
+}
 
 // Probe is statfs(2): unlike stat(2), no attribute cache answers it.
 func (Kernel) Probe(path string) error {

@@ -57,7 +57,7 @@ func (s *System) Mount(source, target, fstype string, flags uintptr, data string
 	if flags&unix.MS_REMOUNT != 0 {
 		return s.remount(target)
 	}
-	entry := mountutils.MountInfo{Source: source, MountPoint: realPath(target), FsType: fstype, Root: "/", MountOptions: []string{"rw"}, ID: len(s.calls)}
+	entry := mountutils.MountInfo{Source: source, MountPoint: realPath(target), FsType: fstype, Root: "/", MountOptions: []string{"rw"}, ID: len(s.calls), Minor: len(s.calls)}
 	if flags&unix.MS_RDONLY != 0 {
 		entry.MountOptions = []string{"ro"}
 	}
@@ -66,7 +66,7 @@ func (s *System) Mount(source, target, fstype string, flags uintptr, data string
 		if from < 0 {
 			return unix.EINVAL
 		}
-		entry.FsType, entry.Source = s.table[from].FsType, s.table[from].Source
+		entry.FsType, entry.Source, entry.Minor = s.table[from].FsType, s.table[from].Source, s.table[from].Minor
 	}
 	s.table = append(s.table, entry)
 	return nil
@@ -115,7 +115,7 @@ func (s *System) CephFuse(_ context.Context, user, _ string, args []string) erro
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.table = append(s.table, mountutils.MountInfo{Source: "ceph-fuse", MountPoint: realPath(args[0]), FsType: "fuse.ceph-fuse", Root: "/"})
+	s.table = append(s.table, mountutils.MountInfo{Source: "ceph-fuse", MountPoint: realPath(args[0]), FsType: "fuse.ceph-fuse", Root: "/", Minor: len(s.calls)})
 	return nil
 }
 
