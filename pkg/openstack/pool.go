@@ -66,8 +66,8 @@ func NewPool(o Options) *Pool {
 	return p
 }
 
-// Session returns the session of a credential: the same one for the same credential, as long as it is asked for. It makes no call and never waits; what
-// is wrong with the credential shows at the first call.
+// Session returns the session of a credential: the same one for the same credential, as long as it is asked for. It makes no
+// call and never waits; what is wrong with the credential shows at the first call.
 func (p *Pool) Session(c *Credential) *Session {
 	key, now := c.Key(), time.Now()
 	p.mu.Lock()
