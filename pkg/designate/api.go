@@ -75,10 +75,9 @@ func (w *wireRecordset) recordset() Recordset {
 	return r
 }
 
-// cloudLimits is what GET /v2/limits says, as far as it matters here. MinTTL is null in clouds without one.
+// cloudLimits is what GET /v2/limits says, as far as it matters here.
 type cloudLimits struct {
-	MinTTL         *int `json:"min_ttl"`
-	ZoneRecordsets int  `json:"max_zone_recordsets"`
+	MinTTL *int `json:"min_ttl"` // seconds; null in clouds without one
 }
 
 func (a *api) limits(ctx context.Context) (cloudLimits, error) {

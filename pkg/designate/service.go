@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"mooring/pkg/keylock"
 )
 
 // Options set up a Service. The zero value is good.
@@ -49,7 +51,7 @@ type Service struct {
 	api       *api
 	inventory *inventory
 	metrics   *metrics
-	applying  chan struct{} // holds one value: whoever has it may apply
+	locks     keylock.Locks // one, for Apply
 	minTTL    atomic.Int64
 }
 
@@ -73,12 +75,10 @@ func New(s session, o Options) *Service {
 	o.Deadline = cmp.Or(o.Deadline, 12*time.Second)
 	a := &api{session: s}
 	keep := func(t Type) bool { return slices.Contains(o.Types, t) }
-	svc := &Service{
-		options: o, api: a, metrics: newMetrics(o.Registerer), applying: make(chan struct{}, 1),
+	return &Service{
+		options: o, api: a, metrics: newMetrics(o.Registerer),
 		inventory: &inventory{api: a, keep: keep, want: o.WantZone, read: o.Concurrency},
 	}
-	svc.applying <- struct{}{}
-	return svc
 }
 
 // Records returns every record of the wanted zones, names and types, canonical and sorted by name and type. SOA and the zones' own NS
@@ -127,15 +127,13 @@ type Result struct {
 // beginning writes at the deadline or when ctx ends. The error is an *ApplyError when some of the changes are not in effect.
 func (s *Service) Apply(ctx context.Context, changes Changes) (Result, error) {
 	begin := time.Now()
-	select {
-	case <-s.applying:
-		defer func() { s.applying <- struct{}{} }()
-	case <-ctx.Done():
-		return Result{}, fmt.Errorf("waiting for earlier changes: %w", ctx.Err())
+	unlock, err := s.locks.Lock(ctx, "apply")
+	if err != nil {
+		return Result{}, fmt.Errorf("waiting for earlier changes: %w", err)
 	}
+	defer unlock()
 	snap := s.inventory.Last()
 	if snap == nil {
-		var err error
 		if snap, err = s.inventory.Read(ctx); err != nil {
 			return Result{}, err
 		}

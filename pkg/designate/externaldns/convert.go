@@ -30,8 +30,7 @@ func shown(r designate.Record) *endpoint {
 	return &endpoint{DNSName: r.Name, RecordType: string(r.Type), RecordTTL: int64(r.TTL), Targets: r.Targets}
 }
 
-// adjusted puts the canonical form of a record into the endpoint that it came from. What Designate can't keep is taken away, or the
-// record that comes back would differ from the wanted one for ever: provider-specific properties and the set identifier.
+// adjusted puts the canonical form of a record into the endpoint that it came from, whose labels are ExternalDNS's own.
 func adjusted(e *endpoint, r designate.Record) *endpoint {
 	out := shown(r)
 	out.Labels = e.Labels

@@ -3,14 +3,15 @@ package externaldns
 // The JSON of the protocol, as ExternalDNS's own types have it (its packages endpoint and plan). They are written here once
 // more because those packages link client-go and every API type of Kubernetes; tests/contract drives us with the real client.
 
-// endpoint is one record. Empty fields are omitted by the client, so that a missing map is the ordinary case.
+// endpoint is one record. Empty fields are omitted by the client, so that a missing map is the ordinary case. What Designate can't keep,
+// provider-specific properties and the set identifier, is not read, so adjustendpoints gives a wanted record back without it: else it
+// would differ for ever from the one that is there.
 type endpoint struct {
-	DNSName       string            `json:"dnsName,omitempty"`
-	Targets       []string          `json:"targets,omitempty"`
-	RecordType    string            `json:"recordType,omitempty"`
-	SetIdentifier string            `json:"setIdentifier,omitempty"`
-	RecordTTL     int64             `json:"recordTTL,omitempty"` // seconds; 0: none is asked for
-	Labels        map[string]string `json:"labels,omitempty"`
+	DNSName    string            `json:"dnsName,omitempty"`
+	Targets    []string          `json:"targets,omitempty"`
+	RecordType string            `json:"recordType,omitempty"`
+	RecordTTL  int64             `json:"recordTTL,omitempty"` // seconds; 0: none is asked for
+	Labels     map[string]string `json:"labels,omitempty"`
 }
 
 // ownedRecord is the label that the TXT registry puts on a TXT record: the name of the record that it marks.
