@@ -10,7 +10,7 @@ import (
 // KeyRef names one generation of a keyring's key: Barbican's id of the secret and the generation. A generation is never given
 // to another secret, and a secret that is put back to use gets a new generation, so that key ids never come back.
 type KeyRef struct {
-	Secret     string // a version 4 UUID in lower case
+	Secret     string // a UUID in lower case
 	Generation uint64 // from 1
 }
 
