@@ -68,7 +68,8 @@ type Session struct {
 	options    *Options
 	life       context.Context // the pool's
 	base       *http.Transport
-	broken     error // the credential's TLS settings can't be used
+	keystone   *http.Transport // for logins
+	broken     error           // the credential's TLS settings can't be used
 
 	logins   singleflight.Group
 	relogins *rate.Limiter // how often refused tokens make a login
@@ -99,12 +100,15 @@ func newSession(life context.Context, c Credential, o *Options) *Session {
 		limiters: map[ServiceType]*rate.Limiter{}, versions: map[ServiceType]MicroversionRange{},
 	}
 	s.base, s.broken = baseTransport(&c)
+	// Many clouds have all services behind one address. With connections of their own, logins do not queue behind stalled calls.
+	s.keystone, _ = baseTransport(&c)
 	return s
 }
 
 func (s *Session) close() {
-	if s.base != nil {
+	if s.broken == nil {
 		s.base.CloseIdleConnections()
+		s.keystone.CloseIdleConnections()
 	}
 }
 
@@ -316,7 +320,7 @@ func (s *Session) login() (*token, error) {
 
 func (s *Session) askKeystone(ctx context.Context) (*token, error) {
 	transport := s.transport(Identity, nil)
-	transport.token, transport.reject = nil, nil
+	transport.token, transport.reject, transport.base = nil, nil, s.keystone
 	transport.secrets = []string{s.credential.Password, s.credential.ApplicationCredentialSecret, s.credential.Token}
 	endpoint, err := url.Parse(s.credential.AuthURL + "/")
 	if err != nil {

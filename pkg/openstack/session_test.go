@@ -461,3 +461,30 @@ func TestNoSecretInLogsOrErrors(t *testing.T) {
 		t.Errorf("a secret is in the log:\n%s", text)
 	}
 }
+
+// A login does not queue behind stalled calls to the same address.
+func TestStalledCallsDoNotHoldUpLogins(t *testing.T) {
+	t.Parallel()
+	sim, pool := cloud(t, openstacksim.Config{TokenTTL: time.Second}, openstack.Options{Rate: 1000, Burst: 1000})
+	s := pool.Session(credential(t, sim, "demo"))
+	if err := s.Login(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sim.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceDesignate, Delay: time.Hour})
+	stalled, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 100 { // more than there are connections for calls
+		wg.Go(func() { _ = get(stalled, s) })
+	}
+	defer func() { cancel(); wg.Wait() }()
+	before := sim.Calls.Logins()
+	time.Sleep(1200 * time.Millisecond) // the life of the token
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	if err := s.Login(ctx); err != nil {
+		t.Errorf("a login: %v", err)
+	}
+	if after := sim.Calls.Logins(); after == before {
+		t.Error("there was no login")
+	}
+}
