@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/server/options/encryptionconfig"
 	"k8s.io/apiserver/pkg/storage/value"
+
+	"mooring/pkg/poll"
 )
 
 // Prefix stands before every value that is encrypted by KMS v2 in etcd; the provider's name comes after it.
@@ -72,10 +74,8 @@ func (s *Server) Ready(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if poll.Sleep(ctx, 100*time.Millisecond) != nil {
 			return fmt.Errorf("the plugin is not healthy for kube-apiserver: %w", err)
-		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
