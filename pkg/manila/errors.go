@@ -19,6 +19,10 @@ var (
 	ErrDeleteFailed = errors.New("the share can't be deleted")
 	// ErrInUse says that the share has snapshots, or others that depend on it.
 	ErrInUse = errors.New("the share is in use")
+	// ErrExtendFailed says that Manila could not extend the share: its scheduler found no room, or the back end failed.
+	ErrExtendFailed = errors.New("the share can't be extended")
+	// ErrTooLarge says that the share has more than the limit of the request.
+	ErrTooLarge = errors.New("the share is larger than wanted")
 	// ErrReference says that the class names something that Manila does not have: a type, a zone, a network.
 	ErrReference = errors.New("Manila does not know what the class names") //nolint:staticcheck // a name
 	// ErrTooOld says that this Manila's API lacks something that is needed.

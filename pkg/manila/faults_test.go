@@ -31,14 +31,8 @@ func TestFaultMatrix(t *testing.T) {
 		{http.MethodDelete, `^/v2/shares/`},
 		{http.MethodGet, `^/v2/shares/[0-9a-f-]{36}$`},
 	}
-	faults := map[string]openstacksim.Fault{
-		"dropped before": {Drop: true}, "dropped after": {DropAfter: true}, "slow": {Delay: 700 * time.Millisecond},
-	}
-	for _, status := range []int{401, 403, 404, 409, 413, 429, 500, 503} {
-		faults[strconv.Itoa(status)] = openstacksim.Fault{Status: status}
-	}
 	for _, call := range calls {
-		for name, fault := range faults {
+		for name, fault := range faultsOfACloud() {
 			fault.Service, fault.Method, fault.Path, fault.Count = openstacksim.ServiceManila, call.method, call.path, 1
 			t.Run(call.method+" "+strings.Trim(call.path, "^$")+" "+name, func(t *testing.T) {
 				t.Parallel()
@@ -60,6 +54,17 @@ func TestFaultMatrix(t *testing.T) {
 			})
 		}
 	}
+}
+
+// faultsOfACloud are the ways in which a call goes wrong.
+func faultsOfACloud() map[string]openstacksim.Fault {
+	faults := map[string]openstacksim.Fault{
+		"dropped before": {Drop: true}, "dropped after": {DropAfter: true}, "slow": {Delay: 700 * time.Millisecond},
+	}
+	for _, status := range []int{401, 403, 404, 409, 413, 429, 500, 503} {
+		faults[strconv.Itoa(status)] = openstacksim.Fault{Status: status}
+	}
+	return faults
 }
 
 // provisionAgainAndAgain does what external-provisioner does, with short deadlines, and returns the share's id.

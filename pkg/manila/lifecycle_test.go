@@ -31,13 +31,18 @@ type cloud struct {
 
 func start(t *testing.T, cfg openstacksim.ManilaConfig) *cloud {
 	t.Helper()
+	return startAs(t, "demo", cfg)
+}
+
+func startAs(t *testing.T, who string, cfg openstacksim.ManilaConfig) *cloud {
+	t.Helper()
 	sim, err := openstacksim.Start(openstacksim.Config{Manila: cfg})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(sim.Close)
 	source := openstack.Source{
-		Cloud: "demo", CloudsFile: "/clouds.yaml", LookupEnv: func(string) (string, bool) { return "", false },
+		Cloud: who, CloudsFile: "/clouds.yaml", LookupEnv: func(string) (string, bool) { return "", false },
 		ReadFile: func(path string) ([]byte, error) {
 			if path == "/clouds.yaml" {
 				return sim.CloudsYAML(), nil

@@ -86,7 +86,7 @@ func forLackOfCapability(message string) bool {
 func (d *driver) start(t *testing.T) *csisanity.TestConfig {
 	t.Helper()
 	cloud, err := openstacksim.Start(openstacksim.Config{Manila: openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{
-		Create: 200 * time.Millisecond, Delete: 100 * time.Millisecond, Grant: 200 * time.Millisecond,
+		Create: 200 * time.Millisecond, Delete: 100 * time.Millisecond, Grant: 200 * time.Millisecond, Extend: 200 * time.Millisecond,
 	}}})
 	if err != nil {
 		t.Fatal(err)

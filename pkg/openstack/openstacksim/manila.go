@@ -93,6 +93,7 @@ const (
 	ManilaCreate         ManilaOperation = "create"
 	ManilaDelete         ManilaOperation = "delete"
 	ManilaExtend         ManilaOperation = "extend"
+	ManilaExtendSchedule ManilaOperation = "extend_schedule" // from 2.64: the scheduler finds no room
 	ManilaShrink         ManilaOperation = "shrink"
 	ManilaGrant          ManilaOperation = "grant"
 	ManilaSnapshot       ManilaOperation = "snapshot"

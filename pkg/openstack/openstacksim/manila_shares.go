@@ -426,6 +426,10 @@ func (m *Manila) extend(c *manilaCall, args map[string]any) (manilaAnswer, error
 	if !ok {
 		return manilaAnswer{}, manilaErrorf(http.StatusBadRequest, "New share size must be specified as an integer.")
 	}
+	force, err := manilaForced(c, args)
+	if err != nil {
+		return manilaAnswer{}, err
+	}
 	if s.status != manilaAvailable {
 		return manilaAnswer{}, manilaErrorf(http.StatusBadRequest, "Invalid share: Share %s status must be 'available' to extend, but current status is: %s.", s.id, s.status)
 	}
@@ -435,8 +439,32 @@ func (m *Manila) extend(c *manilaCall, args map[string]any) (manilaAnswer, error
 	if err := m.chargeShare(s.project, s.typ.id, 0, size-s.size, http.StatusForbidden); err != nil {
 		return manilaAnswer{}, err
 	}
+	if _, refused := m.spoiled(ManilaExtendSchedule, s.name, s.typ.Name); refused && !force && c.v.atLeast(64) {
+		s.status = manilaExtending
+		m.later(m.cfg.Delays.Extend, func() { // the scheduler has found no room: all is as it was
+			s.status = manilaAvailable
+			m.message(s.project, s.id, "008", "002")
+		})
+		return manilaAnswer{status: http.StatusAccepted}, nil
+	}
 	m.resize(s, size, resizeSteps{ManilaExtend, manilaExtending, manilaExtendingError, m.cfg.Delays.Extend, "008", "015"})
 	return manilaAnswer{status: http.StatusAccepted}, nil
+}
+
+// manilaForced reads the flag that 2.64 brought, and that only administrators may set.
+func manilaForced(c *manilaCall, args map[string]any) (bool, error) {
+	raw, ok := args["force"]
+	if !ok || !c.v.atLeast(64) {
+		return false, nil
+	}
+	text := strings.ToLower(fmt.Sprint(raw))
+	if !manilaTrue(text) && !slices.Contains([]string{"0", "f", "false", "off", "n", "no"}, text) {
+		return false, manilaErrorf(http.StatusBadRequest, "Invalid boolean force : %v", raw)
+	}
+	if manilaTrue(text) && !c.admin() {
+		return false, manilaErrorf(http.StatusForbidden, "Policy doesn't allow share:force_extend to be performed.")
+	}
+	return manilaTrue(text), nil
 }
 
 func (m *Manila) shrink(c *manilaCall, args map[string]any) (manilaAnswer, error) {

@@ -278,6 +278,9 @@ func TestExtendAndShrink(t *testing.T) {
 	path := "shares/" + id + "/action"
 	a.refused(t, 400, "Invalid input received: New size for extend must be greater than current size. (current: 3, extended: 3).", http.MethodPost, path, object{"extend": object{"new_size": 3}})
 	a.refused(t, 400, "New share size must be specified as an integer.", http.MethodPost, path, object{"extend": object{"new_size": "much"}})
+	// From 2.64 an extend asks the scheduler, unless an administrator forces it.
+	a.refused(t, 403, "Policy doesn't allow share:force_extend to be performed.", http.MethodPost, path, object{"extend": object{"new_size": 4, "force": true}})
+	a.refused(t, 400, "Invalid boolean force : perhaps", http.MethodPost, path, object{"extend": object{"new_size": 4, "force": "perhaps"}})
 	a.action(t, http.StatusAccepted, id, "shrink", object{"new_size": 2})
 	if s := a.becomes(t, id, "available"); s.number("size") != 2 {
 		t.Errorf("shrunk, it has %d GiB", s.number("size"))
