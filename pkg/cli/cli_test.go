@@ -297,6 +297,7 @@ func TestFlagsWinOverVariables(t *testing.T) {
 	w := newWorld()
 	w.files["clouds.yaml"] = "clouds: {demo: {auth: {auth_url: 'http://127.0.0.1:1/v3', username: u, password: p, user_domain_id: d, project_id: p}}}"
 	w.env["MOORING_LOG_FORMAT"], w.env["MOORING_LOG_LEVEL"], w.env["MOORING_OS_CLOUD"] = "json", "debug", "not-there"
+	w.env["MOORING_DRAIN_TIMEOUT"] = "" // set to nothing: not set
 	stop := started(t, w, append(modeArgs(t, "designate-webhook"), "--log-format=text")...)
 	w.admin(t, "/livez")        // it knows the text format, and the cloud of the flag was found
 	w.waitFor(t, "level=DEBUG") // MOORING_LOG_LEVEL had its effect

@@ -31,7 +31,7 @@ func parse(flags *pflag.FlagSet, args []string, lookupEnv func(string) (string, 
 	}
 	flags.VisitAll(func(flag *pflag.Flag) {
 		value, ok := lookupEnv(variable(flag.Name))
-		if !ok || flag.Changed || flag.Name == "help" {
+		if !ok || value == "" || flag.Changed || flag.Name == "help" { // manifests set variables to nothing: that is no value
 			return
 		}
 		if err := flags.Set(flag.Name, value); err != nil {
