@@ -19,6 +19,7 @@ import (
 var (
 	errRequest      = errors.New("invalid request")
 	errRange        = errors.New("no possible size")
+	errGone         = errors.New("the volume is not here")
 	errBusy         = errors.New("another request for this volume is under way")
 	errNoCredential = errors.New("there is no OpenStack credential")
 )
@@ -57,8 +58,10 @@ func table() []code {
 		{mount.ErrOption, "mount.ErrOption", codes.InvalidArgument},
 		{mount.ErrExport, "mount.ErrExport", codes.InvalidArgument},
 		{mount.ErrOccupied, "mount.ErrOccupied", codes.AlreadyExists},
+		{mount.ErrInUse, "mount.ErrInUse", codes.FailedPrecondition},
 		{mount.ErrTarget, "mount.ErrTarget", codes.FailedPrecondition},
 		{mount.ErrUnsupported, "mount.ErrUnsupported", codes.FailedPrecondition},
+		{errGone, "errGone", codes.NotFound},
 		{mount.ErrNotMounted, "mount.ErrNotMounted", codes.FailedPrecondition},
 		{mount.ErrHung, "mount.ErrHung", codes.Unavailable},
 		{mount.ErrDead, "mount.ErrDead", codes.Unavailable},

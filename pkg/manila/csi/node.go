@@ -23,6 +23,7 @@ type mounter interface {
 	MountCephFS(ctx context.Context, target string, v mount.CephFS) error
 	Bind(ctx context.Context, source, target string, readOnly bool) error
 	Unmount(ctx context.Context, target string) error
+	Usage(ctx context.Context, path string) (mount.Usage, error)
 }
 
 // Node mounts volumes on one node.
@@ -35,7 +36,8 @@ type Node struct {
 	// Protocol is that of volumes that do not say, such as CPO's.
 	Protocol params.Protocol
 
-	locks keylock.Locks // per volume id, and per target path
+	locks   keylock.Locks // per volume id, and per target path
+	volumes volumes
 
 	mu   sync.Mutex
 	keys map[string]*manila.Rule // by volume id: the cephx rule it is mounted with
@@ -48,9 +50,14 @@ func (n *Node) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeG
 
 // NodeGetCapabilities lists what the node can do.
 func (n *Node) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequest) (*csi.NodeGetCapabilitiesResponse, error) {
-	return &csi.NodeGetCapabilitiesResponse{Capabilities: []*csi.NodeServiceCapability{{
-		Type: &csi.NodeServiceCapability_Rpc{Rpc: &csi.NodeServiceCapability_RPC{Type: csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME}},
-	}}}, nil
+	r := &csi.NodeGetCapabilitiesResponse{}
+	for _, c := range []csi.NodeServiceCapability_RPC_Type{
+		csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME, csi.NodeServiceCapability_RPC_GET_VOLUME_STATS,
+		csi.NodeServiceCapability_RPC_GET_VOLUME_HEALTH, csi.NodeServiceCapability_RPC_GET_STORAGE_HEALTH,
+	} {
+		r.Capabilities = append(r.Capabilities, &csi.NodeServiceCapability{Type: &csi.NodeServiceCapability_Rpc{Rpc: &csi.NodeServiceCapability_RPC{Type: c}}})
+	}
+	return r, nil
 }
 
 // NodeStageVolume mounts the share, once per node.
@@ -70,15 +77,20 @@ func (n *Node) NodeStageVolume(ctx context.Context, r *csi.NodeStageVolumeReques
 		return nil, answer(errBusy)
 	}
 	defer unlock()
+	if err := n.stage(ctx, v); err != nil {
+		return nil, answer(err)
+	}
+	return &csi.NodeStageVolumeResponse{}, nil
+}
+
+func (n *Node) stage(ctx context.Context, v *staged) (err error) {
 	if v.attributes.Protocol == params.NFS {
 		err = n.stageNFS(ctx, v)
 	} else {
 		err = n.stageCephFS(ctx, v)
 	}
-	if err != nil {
-		return nil, answer(err)
-	}
-	return &csi.NodeStageVolumeResponse{}, nil
+	n.volumes.tried(v.id, v.path, err)
+	return err
 }
 
 // staged is a volume to stage.
@@ -258,6 +270,7 @@ func (n *Node) NodeUnstageVolume(ctx context.Context, r *csi.NodeUnstageVolumeRe
 		return nil, answer(err)
 	}
 	n.forget(r.GetVolumeId())
+	n.volumes.forget(r.GetVolumeId())
 	return &csi.NodeUnstageVolumeResponse{}, nil
 }
 

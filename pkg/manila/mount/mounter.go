@@ -30,6 +30,8 @@ var (
 	ErrDead = errors.New("is dead")
 	// ErrOccupied says that something else is mounted there, or the same in another way.
 	ErrOccupied = errors.New("something else is mounted there")
+	// ErrInUse says that somebody has files of a mount open.
+	ErrInUse = errors.New("is in use")
 	// ErrTarget says that a path can't be a mount point: it is no directory.
 	ErrTarget = errors.New("can't be a mount point")
 	// ErrDenied says that the server refuses: there is no access rule for this node, or not any more.
@@ -54,6 +56,7 @@ type Options struct {
 type Mounter struct {
 	options Options
 	calls   bounded
+	probes  flights[Usage]
 }
 
 // New makes a Mounter.
@@ -85,31 +88,30 @@ func (m *Mounter) Mounted(path string) (bool, error) {
 // Check looks whether the mount at path answers: nil, ErrNotMounted, ErrHung, ErrDead (with ESTALE, ENOTCONN or their like), or
 // what else statfs(2) says.
 func (m *Mounter) Check(ctx context.Context, path string) error {
-	mounted, err := m.Mounted(path)
-	if err != nil {
-		return err
-	}
-	if !mounted {
-		return fmt.Errorf("%s: %w", path, ErrNotMounted)
-	}
-	return m.probe(ctx, path)
+	_, err := m.Usage(ctx, path)
+	return err
 }
 
-func (m *Mounter) probe(ctx context.Context, path string) error {
+func (m *Mounter) probe(ctx context.Context, path string, top *mountutils.MountInfo) (Usage, error) {
 	bound, cancel := context.WithTimeout(ctx, m.options.Probe)
 	defer cancel()
-	err := m.calls.do(bound, "probe "+path, func() error { return m.options.System.Probe(path) })
+	usage, err := m.probes.do(bound, onMount("probe", path, top), func() (Usage, error) { return m.options.System.Probe(path) })
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return Usage{}, ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("the mount at %s %w (for %v)", path, ErrHung, m.options.Probe)
+		return Usage{}, fmt.Errorf("the mount at %s %w (for %v)", path, ErrHung, m.options.Probe)
 	case mountutils.IsCorruptedMnt(err):
-		return fmt.Errorf("the mount at %s %w: %w", path, ErrDead, err)
+		return Usage{}, fmt.Errorf("the mount at %s %w: %w", path, ErrDead, err)
 	case err != nil:
-		return fmt.Errorf("the mount at %s: %w", path, err)
+		return Usage{}, fmt.Errorf("the mount at %s: %w", path, err)
 	}
-	return nil
+	return usage, nil
+}
+
+// onMount is the key of a call on one mount: the kernel gives a mount's id to no other one while somebody hangs at it.
+func onMount(what, path string, top *mountutils.MountInfo) string {
+	return fmt.Sprintf("%s %d %s", what, top.ID, path)
 }
 
 // ensure makes the directory, takes away a dead mount, and mounts, unless a live mount is there: then check says whether that is
@@ -120,7 +122,7 @@ func (m *Mounter) ensure(ctx context.Context, target string, check func(context.
 		return err
 	}
 	if top != nil {
-		err := m.probe(ctx, target)
+		_, err := m.probe(ctx, target, top)
 		if err == nil {
 			return check(ctx, top)
 		}
@@ -261,17 +263,17 @@ const maxLayers = 32
 // of the rest when it can.
 func (m *Mounter) Unmount(ctx context.Context, target string) error {
 	for n := 0; ; n++ {
-		mounted, err := m.Mounted(target)
+		top, err := m.top(target)
 		if err != nil {
 			return err
 		}
-		if !mounted {
+		if top == nil {
 			break
 		}
 		if n == maxLayers {
 			return fmt.Errorf("%s is still mounted after %d unmounts", target, n)
 		}
-		if err := m.unmountOne(ctx, target); err != nil {
+		if err := m.unmountOne(ctx, target, top); err != nil {
 			return err
 		}
 	}
@@ -284,17 +286,20 @@ func (m *Mounter) Unmount(ctx context.Context, target string) error {
 	return nil
 }
 
-func (m *Mounter) unmountOne(ctx context.Context, target string) error {
+func (m *Mounter) unmountOne(ctx context.Context, target string, top *mountutils.MountInfo) error {
 	bound, cancel := context.WithTimeout(ctx, m.options.Unmount)
 	defer cancel()
-	err := m.calls.do(bound, "unmount "+target, func() error { return m.options.System.Unmount(target, unix.UMOUNT_NOFOLLOW) })
+	err := m.calls.do(bound, onMount("unmount", target, top), func() error { return m.options.System.Unmount(target, unix.UMOUNT_NOFOLLOW) })
 	switch {
 	case err == nil, errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT): // the latter: somebody else was faster
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, unix.EBUSY):
-		return fmt.Errorf("unmounting %s: it is in use: %w", target, err)
+		// Who hangs in a mount keeps it busy, a probe of ours for one: there is no use in waiting for that.
+		if _, probed := m.probe(ctx, target, top); !errors.Is(probed, ErrHung) && !errors.Is(probed, ErrDead) {
+			return fmt.Errorf("unmounting %s: it %w: %w", target, ErrInUse, err)
+		}
 	}
 	m.options.Logger.WarnContext(ctx, "detaching a mount that can't be unmounted in order", slog.String("path", target), slog.Any("error", err))
 	return m.detach(ctx, target)

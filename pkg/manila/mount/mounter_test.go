@@ -346,6 +346,55 @@ func TestHungServer(t *testing.T) {
 	})
 }
 
+// TestHungMountIsBusy: who hangs in a mount keeps the kernel from unmounting it. It is detached, and what is mounted at its place
+// does not wait for those who hang.
+func TestHungMountIsBusy(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		hang, busy := atomic.Bool{}, atomic.Bool{}
+		system := &mounttest.System{Fail: func(c mounttest.Call) error {
+			switch {
+			case c.Name == "probe" && hang.Load():
+				<-release
+			case c.Name == "unmount" && c.Flags&unix.MNT_DETACH == 0 && busy.Load():
+				return unix.EBUSY
+			}
+			return nil
+		}}
+		m := mount.New(mount.Options{System: system})
+		target := filepath.Join(dir, "stage")
+		if err := m.MountNFS(t.Context(), target, nfs()); err != nil {
+			t.Fatal(err)
+		}
+		busy.Store(true)
+		if err := m.Unmount(t.Context(), target); !errors.Is(err, mount.ErrInUse) {
+			t.Errorf("the unmount of what answers and is in use: %v", err)
+		}
+		hang.Store(true)
+		if err := m.Check(t.Context(), target); !errors.Is(err, mount.ErrHung) {
+			t.Errorf("a look at a hung mount: %v", err)
+		}
+		if err := m.Unmount(t.Context(), target); err != nil {
+			t.Errorf("the unmount of a hung mount: %v", err)
+		}
+		hang.Store(false)
+		busy.Store(false)
+		if err := m.MountNFS(t.Context(), target, nfs()); err != nil {
+			t.Error(err)
+		}
+		if err := m.Check(t.Context(), target); err != nil {
+			t.Errorf("a look at the new mount: %v", err)
+		}
+		if err := m.Unmount(t.Context(), target); err != nil {
+			t.Error(err)
+		}
+		close(release)
+		synctest.Wait()
+	})
+}
+
 func TestMountEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -14,8 +14,8 @@ type System interface {
 	Unmount(target string, flags int) error
 	// Table is the mount table of this mount namespace, the oldest mount first.
 	Table() ([]mountutils.MountInfo, error)
-	// Probe asks the file system at path for something that a dead one can't answer. It may hang.
-	Probe(path string) error
+	// Probe asks the file system at path how full it is, which a dead one can't answer. It may hang.
+	Probe(path string) (Usage, error)
 	// CephFuse runs ceph-fuse until the file system is mounted; the daemon goes on in the background. key is the cephx key of
 	// the user in the arguments.
 	CephFuse(ctx context.Context, user, key string, args []string) error

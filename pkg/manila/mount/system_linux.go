@@ -39,9 +39,12 @@ func (Kernel) Table() ([]mountutils.MountInfo, error) {
 }
 
 // Probe is statfs(2): unlike stat(2), no attribute cache answers it.
-func (Kernel) Probe(path string) error {
+func (Kernel) Probe(path string) (Usage, error) {
 	var buf unix.Statfs_t
-	return unix.Statfs(path, &buf)
+	if err := unix.Statfs(path, &buf); err != nil {
+		return Usage{}, err
+	}
+	return usageOf(&buf), nil
 }
 
 // keyringFD is the number that the first of exec.Cmd.ExtraFiles has in the child.
