@@ -31,7 +31,7 @@ func (Kernel) Unmount(target string, flags int) error { return unix.Unmount(targ
 
 // Table reads /proc/self/mountinfo, which no file system can delay.
 func (Kernel) Table() ([]mountutils.MountInfo, error) {
-	content, err := readTable(mountInfo)
+	content, err := readTable()
 	if err != nil {
 		return nil, err
 	}

@@ -14,12 +14,12 @@ import (
 // mountInfo is the table of the mounts that this process sees, see proc(5).
 const mountInfo = "/proc/self/mountinfo"
 
-// readTable reads a mount table until it is the same twice: kernels before 5.8 leave out mounts when the table changes meanwhile.
-func readTable(file string) ([]byte, error) {
+// readTable reads the mount table until it is the same twice: kernels before 5.8 leave out mounts when the table changes meanwhile.
+func readTable() ([]byte, error) {
 	const most = 8
 	var last []byte
 	for range most {
-		content, err := os.ReadFile(file)
+		content, err := os.ReadFile(mountInfo)
 		if err != nil {
 			return nil, err
 		}
