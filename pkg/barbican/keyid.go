@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"mooring/pkg/openstack"
 )
 
 // KeyRef names one generation of a keyring's key: Barbican's id of the secret and the generation. A generation is never given
@@ -58,24 +60,8 @@ func ParseKeyRef(text string) (KeyRef, error) {
 	return KeyRef{Secret: secret, Generation: n}, nil
 }
 
-// isUUID says whether s is a UUID as Barbican writes them.
+// isUUID says whether s is a UUID as Barbican writes them: in lower case, since key ids are compared as text.
 func isUUID(s string) bool {
-	const length = 36
-	if len(s) != length {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		switch i {
-		case 8, 13, 18, 23:
-			if c != '-' {
-				return false
-			}
-		default:
-			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-				return false
-			}
-		}
-	}
-	return true
+	id, ok := openstack.ParseUUID(s)
+	return ok && id == s
 }

@@ -76,11 +76,14 @@ func (c *Credential) method() string {
 	}
 }
 
-// naming says what a field is called where the user wrote it: "password" → "auth.password" or "OS_PASSWORD".
-type naming func(field string) string
+// Naming says what a field of clouds.yaml's auth section (and interface, cacert, cert, key) is called where the user wrote it:
+// "password" is "auth.password" in the file and "OS_PASSWORD" in the environment.
+type Naming func(field string) string
 
-// validate returns every mistake of a credential.
-func (c *Credential) validate(name naming) error {
+// Complete brings what people write to one form (AuthURL with its version, Interface without URL) and returns every mistake,
+// a line each. Whoever makes a credential calls it last.
+func (c *Credential) Complete(name Naming) error {
+	c.AuthURL, c.Interface = normalizeAuthURL(c.AuthURL), normalizeInterface(c.Interface)
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
@@ -106,7 +109,7 @@ func (c *Credential) validate(name naming) error {
 }
 
 // validateLogin checks what the chosen way of logging in needs.
-func (c *Credential) validateLogin(name naming) (errs []error) {
+func (c *Credential) validateLogin(name Naming) (errs []error) {
 	need := func(missing bool, field, why string) {
 		if missing {
 			errs = append(errs, fmt.Errorf("%s is missing%s", name(field), why))
@@ -131,7 +134,7 @@ func (c *Credential) validateLogin(name naming) (errs []error) {
 	return errs
 }
 
-func (c *Credential) validateProject(name naming) []error {
+func (c *Credential) validateProject(name Naming) []error {
 	switch {
 	case c.ProjectID != "":
 		return nil

@@ -61,9 +61,9 @@ func (s Source) fromEnv() (*Credential, error) {
 	}
 	c := &Credential{
 		Origin:                      "the OS_* variables",
-		AuthURL:                     normalizeAuthURL(s.env("OS_AUTH_URL")),
+		AuthURL:                     s.env("OS_AUTH_URL"),
 		Region:                      s.env("OS_REGION_NAME"),
-		Interface:                   normalizeInterface(first("OS_INTERFACE", "OS_ENDPOINT_TYPE")),
+		Interface:                   first("OS_INTERFACE", "OS_ENDPOINT_TYPE"),
 		UserID:                      first("OS_USER_ID", "OS_USERID"),
 		Username:                    s.env("OS_USERNAME"),
 		Password:                    s.env("OS_PASSWORD"),
@@ -100,7 +100,7 @@ func (s Source) fromEnv() (*Credential, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	if err := c.validate(envName); err != nil {
+	if err := c.Complete(envName); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -184,7 +184,7 @@ func (s Source) fromFile(name, file string) (*Credential, error) {
 	c, err := s.fromCloud(cloud)
 	if err == nil {
 		c.Origin = fmt.Sprintf("cloud %q of %s", name, path)
-		err = c.validate(fileName)
+		err = c.Complete(fileName)
 	}
 	if err != nil {
 		return nil, prefixed(fmt.Sprintf("%s: cloud %q: ", path, name), err)
@@ -445,9 +445,9 @@ func regionNames(value any) (regions []clouds.Region, err error) {
 func (s Source) fromCloud(cloud *clouds.Cloud) (*Credential, error) {
 	a := cloud.AuthInfo
 	c := &Credential{
-		AuthURL:   normalizeAuthURL(a.AuthURL),
+		AuthURL:   a.AuthURL,
 		Region:    cmp.Or(s.env("OS_REGION_NAME"), cloud.RegionName),
-		Interface: normalizeInterface(cmp.Or(s.env("OS_INTERFACE"), cloud.EndpointType, cloud.Interface)),
+		Interface: cmp.Or(s.env("OS_INTERFACE"), cloud.EndpointType, cloud.Interface),
 		UserID:    a.UserID, Username: a.Username, Password: a.Password,
 		UserDomainID: cmp.Or(a.UserDomainID, a.DomainID), UserDomainName: cmp.Or(a.UserDomainName, a.DomainName),
 		ProjectID: a.ProjectID, ProjectName: a.ProjectName,

@@ -26,7 +26,7 @@ func (s *Secret) Credential(files Files) (*openstack.Credential, error) {
 		return c, nil
 	}
 	c := &openstack.Credential{
-		Origin: "the secret", AuthURL: versioned(s.AuthURL), Region: s.Region, Interface: strings.TrimSuffix(s.Interface, "URL"),
+		Origin: "the secret", AuthURL: s.AuthURL, Region: s.Region, Interface: s.Interface,
 		UserID: s.UserID, Username: s.UserName, Password: s.Password, Token: s.Token, ProjectID: s.ProjectID, ProjectName: s.ProjectName,
 		UserDomainID: cmp.Or(s.UserDomainID, s.DomainID), UserDomainName: cmp.Or(s.UserDomainName, s.DomainName),
 		ProjectDomainID: cmp.Or(s.ProjectDomainID, s.DomainID), ProjectDomainName: cmp.Or(s.ProjectDomainName, s.DomainName),
@@ -52,14 +52,22 @@ func (s *Secret) Credential(files Files) (*openstack.Credential, error) {
 		}
 		*f.to = data
 	}
+	if err := c.Complete(keyOf(s)); err != nil {
+		return nil, &Error{PlaceSecret, strings.Split(err.Error(), "\n")}
+	}
 	return c, nil
 }
 
-// versioned adds Keystone's version to a URL that has none: CPO's users have both kinds.
-func versioned(url string) string {
-	url = strings.TrimRight(url, "/")
-	if strings.HasSuffix(url, "/v3") {
-		return url
+// keyOf says which key of the secret has a field of the credential.
+func keyOf(s *Secret) openstack.Naming {
+	keys := map[string]string{
+		"auth_url": "os-authURL", "interface": "os-endpointType", "username": "os-userName", "password": "os-password", "token": "os-token",
+		"user_domain_name": "os-userDomainName", "project_id": "os-projectID", "project_name": "os-projectName", "project_domain_name": "os-projectDomainName",
+		"application_credential_id": "os-applicationCredentialID", "application_credential_secret": "os-applicationCredentialSecret",
+		"cacert": "os-certAuthority", "cert": "os-clientCertPath", "key": "os-clientKeyPath",
 	}
-	return strings.TrimSuffix(url, "/v2.0") + "/v3"
+	if s.TrustID != "" {
+		keys["username"], keys["password"] = "os-trusteeID", "os-trusteePassword"
+	}
+	return func(field string) string { return keys[field] }
 }

@@ -1,7 +1,12 @@
 package params_test
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
 	"os"
 	"strings"
 	"testing"
@@ -129,12 +134,13 @@ func TestAttributesRoundTrip(t *testing.T) {
 
 func TestSecret(t *testing.T) {
 	t.Parallel()
+	cert, key := pair(t)
 	files := params.Files{
 		ReadFile: func(path string) ([]byte, error) {
-			if path == "/missing" {
-				return nil, os.ErrNotExist
+			if data, ok := map[string][]byte{"/ca": cert, "/c": cert, "/k": key}[path]; ok {
+				return data, nil
 			}
-			return []byte("PEM of " + path), nil
+			return nil, os.ErrNotExist
 		},
 		Clouds: func(cloud, file string) (*openstack.Credential, error) {
 			return &openstack.Credential{Origin: file + " " + cloud}, nil
@@ -154,7 +160,7 @@ func TestSecret(t *testing.T) {
 		"application credential and files": {
 			map[string]string{"os-authURL": "https://k:5000", "os-applicationCredentialID": "i", "os-applicationCredentialSecret": "s", "os-certAuthorityPath": "/ca", "os-clientCertPath": "/c", "os-clientKeyPath": "/k"},
 			openstack.Credential{
-				AuthURL: "https://k:5000/v3", ApplicationCredentialID: "i", ApplicationCredentialSecret: "s", CACert: []byte("PEM of /ca"), ClientCert: []byte("PEM of /c"), ClientKey: []byte("PEM of /k"),
+				AuthURL: "https://k:5000/v3", ApplicationCredentialID: "i", ApplicationCredentialSecret: "s", CACert: cert, ClientCert: cert, ClientKey: key,
 			},
 		},
 		"trust": {
@@ -187,6 +193,34 @@ func TestSecret(t *testing.T) {
 	if _, err := s.Credential(files); !errors.Is(err, params.ErrInvalid) || !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "os-certAuthorityPath") {
 		t.Errorf("a file that is not there: %v", err)
 	}
+	if s, err = params.ParseSecret(map[string]string{"os-authURL": "keystone", "os-endpointType": "inside", "os-userName": "u", "os-certAuthority": "junk"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Credential(files)
+	for _, want := range []string{"os-authURL is", "os-endpointType is", "os-password is missing", "os-userDomainName is missing", "os-projectName is missing", "os-certAuthority"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %q", err, want)
+		}
+	}
+}
+
+// pair is a certificate and its key, as PEM.
+func pair(t *testing.T) (cert, key []byte) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 }
 
 func TestSecretMistakes(t *testing.T) {
