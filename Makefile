@@ -29,7 +29,7 @@ demo: build ## a first run of all three plugins against a simulated cloud: no ro
 test: build ## unit tests with the race detector, csi-sanity and the contract tests over the simulator
 	CGO_ENABLED=1 go test -race -shuffle=on ./...
 	cd tests && $(TESTENV) CGO_ENABLED=1 go test -race -shuffle=on ./contract/... ./sanity/... ./demo/... ./house/...
-	cd tests && $(TESTENV) go test -count=1 ./process/...   # alone, and without the race detector: it measures
+	cd tests && $(TESTENV) go test -count=1 ./footprint/...   # alone, and without the race detector: it measures
 
 e2e-openstack: build ## the contract and end-to-end tests on a real OpenStack (root, Debian 12; started and stopped here)
 	cd tests && go test -count=1 -run '^$$' ./contract/... ./e2e/openstack/... >/dev/null   # compiled out here: the lab has no network

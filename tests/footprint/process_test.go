@@ -1,5 +1,5 @@
-// Package process_test holds what the built program costs: its size, its memory, the time until it listens.
-package process_test
+// Package footprint_test holds what the built program costs: its size, its memory, the time until it listens.
+package footprint_test
 
 import (
 	"context"

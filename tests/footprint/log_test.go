@@ -1,4 +1,4 @@
-package process_test
+package footprint_test
 
 import (
 	"context"
