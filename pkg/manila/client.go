@@ -87,7 +87,13 @@ func (p *provision) find(ctx context.Context) (*Share, error) {
 		if len(own) == 0 || len(own) > 1 && p.spec.Cluster == "" {
 			return nil, fmt.Errorf("%w: there are %d shares called %q", ErrIncompatible, len(found), p.spec.Name)
 		}
-		found = []*Share{p.first(ctx, own)}
+		inOrder(own)
+		for _, twin := range own[1:] {
+			if err := p.clear(ctx, twin, own[0].ID); err != nil {
+				return nil, err
+			}
+		}
+		found = own
 	}
 	if len(found) == 0 {
 		return nil, nil //nolint:nilnil // no share is an answer
@@ -95,12 +101,10 @@ func (p *provision) find(ctx context.Context) (*Share, error) {
 	return found[0], nil
 }
 
-// first picks the one of several shares of this very cluster and name that every call picks: the oldest one that stays. There are
-// several when Manila carried out a create after the call for it had been given up by a proxy, or by a process that was killed.
-func (p *provision) first(ctx context.Context, own []*Share) *Share {
-	if len(own) == 1 {
-		return own[0]
-	}
+// inOrder puts the one of several shares of this very cluster and name first that every call picks: the oldest one that stays.
+// There are several when Manila carried out a create after the call for it had been given up, by a proxy or by a process that was
+// killed.
+func inOrder(own []*Share) {
 	leaves := func(s *Share) int {
 		if Classify(s.Status) == PhaseDeleting {
 			return 1
@@ -110,11 +114,29 @@ func (p *provision) first(ctx context.Context, own []*Share) *Share {
 	slices.SortFunc(own, func(a, b *Share) int {
 		return cmp.Or(cmp.Compare(leaves(a), leaves(b)), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
 	})
-	for _, s := range own[1:] {
-		p.client.options.Logger.WarnContext(ctx, "there is one more share of this name, which nothing uses", slog.String("share_id", s.ID),
-			slog.String("name", s.Name), slog.String("status", s.Status), slog.String("used_share_id", own[0].ID))
+}
+
+// clear removes a twin of the share that is used. Nobody was told of one that has no access rules; another one stays, for people
+// to look at.
+func (p *provision) clear(ctx context.Context, twin *Share, used string) error {
+	if Classify(twin.Status) == PhaseDeleting {
+		return nil
 	}
-	return own[0]
+	rules, err := p.api.rules(ctx, twin.ID)
+	if err != nil {
+		return err
+	}
+	logger := p.client.options.Logger.With(slog.String("share_id", twin.ID), slog.String("name", twin.Name), slog.String("used_share_id", used))
+	if len(rules) > 0 || len(p.spec.Grants) == 0 {
+		logger.WarnContext(ctx, "there is a second share of this name, and it has access rules: it is left alone")
+		return nil
+	}
+	logger.WarnContext(ctx, "removing a second share of this name, that nobody was told of")
+	if err = p.client.remove(ctx, p.api, twin.ID); errors.Is(err, ErrDeleteFailed) || errors.Is(err, ErrInUse) {
+		logger.WarnContext(ctx, "the second share of this name can't be removed", slog.Any("error", err))
+		return nil
+	}
+	return err
 }
 
 func (p *provision) act(ctx context.Context, step Step) error {
@@ -295,6 +317,10 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	return c.remove(ctx, a, id)
+}
+
+func (c *Client) remove(ctx context.Context, a *api, id string) error {
 	// The first DELETE goes out unseen: mostly it is accepted.
 	r := &removal{client: c, api: a, id: id, seen: Observed{Share: &Share{ID: id, Status: "available"}}}
 	for {

@@ -161,37 +161,55 @@ func TestSlowCreate(t *testing.T) {
 	}
 }
 
-// TestTwins: when a create was carried out twice after all, every call takes the older share, unless it is on its way out.
+// TestTwins: when a create was carried out twice after all, every call takes the older share, unless it is on its way out, and
+// removes a younger one that nobody was told of: one without access rules.
 func TestTwins(t *testing.T) {
 	t.Parallel()
-	c := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Delete: time.Minute}})
-	client, err := c.session.Client(t.Context(), openstack.SharedFileSystem)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client.Microversion = "2.73"
-	var ids []string
-	for _, cluster := range []string{"other", "c1", "c1"} {
-		s, err := shares.Create(t.Context(), client, shares.CreateOpts{
-			Name: "pvc-nfs", ShareProto: manila.NFS, Size: 1, ShareType: "cephfs-nfs", Metadata: map[string]string{manila.ClusterKey: cluster},
-		}).Extract()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, s.ID)
-	}
-	for range 2 {
-		if v, err := c.client.Provision(t.Context(), nfsSpec()); err != nil || v.Share.ID != ids[1] {
-			t.Errorf("got %+v, %v; want the older one, %s", v, err, ids[1])
+	c := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: 50 * time.Millisecond}})
+	foreign, used := c.twin(t, "other"), c.twin(t, "c1")
+	provision := func(want string) {
+		t.Helper()
+		if v, err := c.client.Provision(t.Context(), nfsSpec()); err != nil || v.Share.ID != want {
+			t.Fatalf("got %+v, %v; want %s", v, err, want)
 		}
 	}
-	c.Manila.SetShareStatus(ids[1], "deleting")
-	if v, err := c.client.Provision(t.Context(), nfsSpec()); err != nil || v.Share.ID != ids[2] {
-		t.Errorf("got %+v, %v; want the one that stays, %s", v, err, ids[2])
+	provision(used)
+	c.twin(t, "c1") // still being made when the next call finds it
+	provision(used)
+	if got := c.Manila.Counts(); got.Shares != 2 || got.Rules != 1 {
+		t.Errorf("%+v, want the foreign share and the one in use", got)
+	}
+	younger := c.twin(t, "c1")
+	c.Manila.SetShareStatus(used, "deleting")
+	provision(younger) // which has an access rule now
+	c.Manila.SetShareStatus(used, "available")
+	provision(used)
+	if got := c.Manila.Counts(); got.Shares != 3 {
+		t.Errorf("%+v, want the one with a rule left alone", got)
 	}
 	nobodys := nfsSpec()
 	nobodys.Cluster = ""
 	if _, err := c.client.Provision(t.Context(), nobodys); !errors.Is(err, manila.ErrIncompatible) {
 		t.Errorf("without a cluster id nobody can tell them apart: %v", err)
 	}
+	if _, err := c.client.Share(t.Context(), foreign); err != nil {
+		t.Errorf("the other cluster's share: %v", err)
+	}
+}
+
+// twin makes one more share of the name of nfsSpec.
+func (c *cloud) twin(t *testing.T, cluster string) (id string) {
+	t.Helper()
+	client, err := c.session.Client(t.Context(), openstack.SharedFileSystem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Microversion = "2.73"
+	s, err := shares.Create(t.Context(), client, shares.CreateOpts{
+		Name: "pvc-nfs", ShareProto: manila.NFS, Size: 1, ShareType: "cephfs-nfs", Metadata: map[string]string{manila.ClusterKey: cluster},
+	}).Extract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.ID
 }
