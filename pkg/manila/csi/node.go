@@ -290,7 +290,7 @@ func (n *Node) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolumeRe
 		return nil, answer(errBusy)
 	}
 	defer unlock()
-	if err := n.Mounter.Bind(ctx, r.GetStagingTargetPath(), r.GetTargetPath(), r.GetReadonly() || readOnly(r.GetVolumeCapability())); err != nil {
+	if err := n.bind(ctx, r); err != nil {
 		return nil, answer(err)
 	}
 	return &csi.NodePublishVolumeResponse{}, nil

@@ -2,6 +2,7 @@ package csi_test
 
 import (
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,9 +137,10 @@ func TestHealthOfADeadServer(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		dead, release := map[string]bool{}, make(chan struct{})
+		var dead sync.Map
+		release := make(chan struct{})
 		system := &mounttest.System{Fail: func(c mounttest.Call) error {
-			if dead[filepath.Base(c.Target)] {
+			if _, ok := dead.Load(filepath.Base(c.Target)); ok {
 				<-release
 			}
 			return nil
@@ -170,10 +172,10 @@ func TestHealthOfADeadServer(t *testing.T) {
 		}
 		look()
 		for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
-			dead[name] = true
+			dead.Store(name, true)
 		}
 		look(spec.StorageHealthErrorType_STORAGE_DEGRADED)
-		dead["j"] = true
+		dead.Store("j", true)
 		look(spec.StorageHealthErrorType_STORAGE_UNREACHABLE)
 		probes := len(system.Calls())
 		look(spec.StorageHealthErrorType_STORAGE_UNREACHABLE)
