@@ -75,6 +75,7 @@ func TestCephFuseFails(t *testing.T) {
 		text string
 	}{
 		"denied": {mount.ErrDenied, "Operation not permitted"},
+		"lost":   {mount.ErrHung, "failed to fetch mon config"},
 		"tells":  {nil, "[client.pvc-1] key = [redacted]"},
 		"silent": {nil, "exit status 4: no output"},
 	} {
