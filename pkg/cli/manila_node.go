@@ -2,14 +2,19 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/pflag"
 
+	"mooring/pkg/grpcserver"
 	"mooring/pkg/manila/csi"
 	"mooring/pkg/manila/mount"
 	"mooring/pkg/manila/params"
+	"mooring/pkg/run"
 )
 
 func manilaNode() *mode {
@@ -17,7 +22,7 @@ func manilaNode() *mode {
 		name:  "manila-node",
 		short: "Serves the CSI node: mounts shares of Manila",
 		long: "manila-node is the node part of a CSI driver for OpenStack Manila: it mounts shares, NFS and CephFS alike. It runs on every node,\n" +
-			"beside node-driver-registrar (a sidecar). NFS needs no OpenStack credential; CephFS needs one, here or in the node-stage secret of the class.",
+			"and registers itself with kubelet. NFS needs no OpenStack credential; CephFS needs one, here or in the node-stage secret of the class.",
 		cloud:   cloudOptional,
 		options: &manilaNodeOptions{},
 	}
@@ -26,13 +31,14 @@ func manilaNode() *mode {
 type manilaNodeOptions struct {
 	manilaOptions
 
-	nodeID, cephFuse string
+	nodeID, cephFuse, registrationDir string
 }
 
 func (o *manilaNodeOptions) flags(f *pflag.FlagSet) {
 	o.manilaOptions.flags(f)
 	f.StringVar(&o.nodeID, "node-id", "", "the node's name in Kubernetes")
 	f.StringVar(&o.cephFuse, "ceph-fuse", "", "path of the ceph-fuse program, for kernels without a ceph client; if it is not set, the one in the usual directories")
+	f.StringVar(&o.registrationDir, "registration-dir", "", "kubelet's plugins_registry, in which to register the driver; kubelet has to know the endpoint by the same path. If it is not set, node-driver-registrar has to do it")
 }
 
 func (o *manilaNodeOptions) check(*Env) (wrong []error) {
@@ -41,6 +47,11 @@ func (o *manilaNodeOptions) check(*Env) (wrong []error) {
 	if o.cephFuse != "" && !filepath.IsAbs(o.cephFuse) {
 		wrong = append(wrong, fmt.Errorf("--ceph-fuse: %q has to be an absolute path", o.cephFuse))
 	}
+	if o.registrationDir != "" {
+		if err := csi.CheckRegistration(o.registrationDir, o.driverName); err != nil {
+			wrong = append(wrong, fmt.Errorf("--registration-dir: %w", err))
+		}
+	}
 	return wrong
 }
 
@@ -48,5 +59,26 @@ func (o *manilaNodeOptions) run(ctx context.Context, p *process) error {
 	mounter := mount.New(mount.Options{System: mount.Kernel{CephFusePath: o.cephFuse}, Logger: p.logger})
 	node := &csi.Node{ID: o.nodeID, Mounter: mounter, Clouds: o.clouds(p), Protocol: params.Protocol(o.protocol)}
 	ready := func() error { return nil } // without a login it still mounts NFS
-	return o.serve(ctx, p, ready, nil, node)
+	var parts []run.Part
+	if o.registrationDir != "" {
+		parts = append(parts, run.Part{Name: "registration with kubelet", Run: func(ctx context.Context) error { return o.register(ctx, p) }})
+	}
+	return o.serve(ctx, p, ready, nil, node, parts...)
+}
+
+// register answers kubelet until ctx ends. It begins when the driver's own socket is there, because kubelet goes on to that one at once.
+func (o *manilaNodeOptions) register(ctx context.Context, p *process) error {
+	socket, err := grpcserver.Path(o.endpoint)
+	if err != nil {
+		return err // it was checked
+	}
+	listener, remove, err := csi.ListenForKubelet(ctx, o.registrationDir, o.driverName)
+	if err != nil {
+		return fmt.Errorf("--registration-dir: %w", err)
+	}
+	server := grpcserver.New(grpcserver.Options{Logger: p.logger, Drain: time.Second})
+	(&csi.Registration{Driver: o.driverName, Socket: socket, Logger: p.logger}).Register(server.GRPC())
+	p.logger.InfoContext(ctx, "waiting for kubelet to register the driver", slog.String("directory", o.registrationDir))
+	err = server.Serve(ctx, listener)
+	return errors.Join(err, remove())
 }

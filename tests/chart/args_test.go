@@ -140,9 +140,49 @@ func TestSidecarsFindTheSocket(t *testing.T) {
 			}
 		}
 	}
-	if sidecars != 2 {
+	if sidecars != 1 {
 		t.Errorf("there are %d sidecars", sidecars)
 	}
+}
+
+// The node plugin registers itself: it writes to kubelet's directory, and what it tells of there, its socket, is found on the node by the
+// same path.
+func TestKubeletFindsTheNodePlugin(t *testing.T) {
+	t.Parallel()
+	plugins := 0
+	for _, p := range pods(t, everything(t)) {
+		for i := range p.spec.Containers {
+			c := &p.spec.Containers[i]
+			dir := value(c.Args, "registration-dir")
+			if dir == "" {
+				continue
+			}
+			plugins++
+			if !strings.HasSuffix(dir, "/plugins_registry") {
+				t.Errorf("container %s registers in %s", c.Name, dir)
+			}
+			for _, path := range []string{dir, strings.TrimPrefix(value(c.Args, "endpoint"), "unix://")} {
+				if !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool {
+					return strings.HasPrefix(path, m.MountPath+"/") && !m.ReadOnly && hostPath(p, m.Name) == m.MountPath
+				}) {
+					t.Errorf("container %s: %s is not the same on the node", c.Name, path)
+				}
+			}
+		}
+	}
+	if plugins == 0 {
+		t.Error("nobody registers with kubelet")
+	}
+}
+
+// hostPath is the directory of the node that a volume is; empty when it is something else.
+func hostPath(p pod, name string) string {
+	for _, v := range p.spec.Volumes {
+		if v.Name == name && v.HostPath != nil {
+			return v.HostPath.Path
+		}
+	}
+	return ""
 }
 
 // Probes ask the admin endpoint: at its port, and on its address.

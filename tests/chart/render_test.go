@@ -106,7 +106,7 @@ func checkClass(t *testing.T, class *storagev1.StorageClass) {
 	parameters := map[string]string{}
 	for key, value := range class.Parameters {
 		// external-provisioner keeps these to itself
-		if !strings.HasPrefix(key, "csi.storage.k8s.io/node-stage-secret-") {
+		if !strings.HasPrefix(key, "csi.storage.k8s.io/node-stage-secret-") && !strings.HasPrefix(key, "csi.storage.k8s.io/node-publish-secret-") {
 			parameters[key] = value
 		}
 	}
@@ -121,6 +121,12 @@ func checkClass(t *testing.T, class *storagev1.StorageClass) {
 	secret := class.Parameters["csi.storage.k8s.io/node-stage-secret-name"]
 	if (parsed.Protocol == params.CEPHFS) != (secret != "") {
 		t.Errorf("StorageClass %s is %s and has the node-stage secret %q: CephFS alone needs one", class.Name, parsed.Protocol, secret)
+	}
+	for _, what := range []string{"name", "namespace"} { // with it a dead mount is replaced at the next publish
+		stage, publish := class.Parameters["csi.storage.k8s.io/node-stage-secret-"+what], class.Parameters["csi.storage.k8s.io/node-publish-secret-"+what]
+		if stage != publish {
+			t.Errorf("StorageClass %s: the %s of the node-publish secret is %q, that of the node-stage secret %q", class.Name, what, publish, stage)
+		}
 	}
 }
 
