@@ -55,10 +55,13 @@ func (c *Client) Provision(ctx context.Context, spec *Spec) (*Volume, error) {
 	for {
 		step := Next(spec, &p.seen)
 		if step.Action == ActionDone {
+			if err := p.finish(ctx); err != nil {
+				return nil, pending(spec.Name, err)
+			}
 			return p.volume(), nil
 		}
 		if err := p.act(ctx, step); err != nil {
-			if p.seen.Share != nil {
+			if p.seen.Share != nil || p.cloning != nil {
 				err = pending(spec.Name, err)
 			}
 			return nil, err
@@ -74,6 +77,8 @@ type provision struct {
 	seen   Observed
 	waited int    // pauses since the thing that is waited for changed
 	last   Action // the last thing that was waited for
+
+	cloning *Snapshot // that this call has found or made to clone a share by, and that has to go
 }
 
 // find picks the share of the spec among those of its name.
@@ -215,14 +220,18 @@ const createTimeout = time.Minute
 // create waits for its answer even when the caller does not any more: Manila carries out a create that nobody waits for, too, and
 // the next call, which would not see that share yet, would make a second one.
 func (p *provision) create(ctx context.Context) error {
+	spec, err := p.resolved(ctx)
+	if err != nil {
+		return p.abandon(ctx, err)
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
 	defer cancel()
-	share, err := p.api.create(bound, p.spec)
+	share, err := p.api.create(bound, spec)
 	if err != nil {
-		return err
+		return p.abandon(ctx, err)
 	}
 	p.seen = Observed{Share: share, Ours: true}
 	p.client.options.Logger.InfoContext(ctx, "share created", slog.String("share_id", share.ID), slog.String("name", share.Name))

@@ -21,10 +21,16 @@ var (
 	ErrInUse = errors.New("the share is in use")
 	// ErrExtendFailed says that Manila could not extend the share: its scheduler found no room, or the back end failed.
 	ErrExtendFailed = errors.New("the share can't be extended")
+	// ErrSnapshotFailed says that Manila could not make the snapshot.
+	ErrSnapshotFailed = errors.New("the snapshot is in error")
+	// ErrSnapshotStuck says that Manila could not delete the snapshot; only an operator can.
+	ErrSnapshotStuck = errors.New("the snapshot can't be deleted")
 	// ErrTooLarge says that the share has more than the limit of the request.
 	ErrTooLarge = errors.New("the share is larger than wanted")
 	// ErrReference says that the class names something that Manila does not have: a type, a zone, a network.
 	ErrReference = errors.New("Manila does not know what the class names") //nolint:staticcheck // a name
+	// ErrToken says that a list can't go on from there: begin again.
+	ErrToken = errors.New("there is no such place in the list")
 	// ErrTooOld says that this Manila's API lacks something that is needed.
 	ErrTooOld = errors.New("this Manila is too old")
 	// ErrNotUsable says that a share is in a status in which it can't be mounted.

@@ -229,10 +229,19 @@ func compatible(spec *Spec, s *Share) error {
 		return differs("availability zone", s.Zone, spec.Zone)
 	case optional(s.NetworkID, spec.NetworkID):
 		return differs("share network", s.NetworkID, spec.NetworkID)
-	case spec.SnapshotID != s.SnapshotID:
-		return differs("source snapshot", orNone(s.SnapshotID), orNone(spec.SnapshotID))
 	case s.Metadata[ClusterKey] != "" && !spec.owns(s):
 		return differs("cluster", s.Metadata[ClusterKey], spec.Cluster)
+	}
+	return sameSource(spec, s)
+}
+
+// sameSource says whether a share that exists was filled from what the spec asks for.
+func sameSource(spec *Spec, s *Share) error {
+	if from := s.Metadata[ClonedFromKey]; spec.CloneOf != from {
+		return fmt.Errorf("%w: its source volume is %s, and %s is wanted", ErrIncompatible, orNone(from), orNone(spec.CloneOf))
+	}
+	if spec.CloneOf == "" && spec.SnapshotID != s.SnapshotID { // a clone's is gone
+		return fmt.Errorf("%w: its source snapshot is %s, and %s is wanted", ErrIncompatible, orNone(s.SnapshotID), orNone(spec.SnapshotID))
 	}
 	return nil
 }

@@ -112,22 +112,19 @@ type Spec struct {
 	Protocol        string
 	Type            string // name or id
 	Zone, NetworkID string
-	SnapshotID      string
-	Metadata        map[string]string
+	// SnapshotID is the snapshot, CloneOf the share whose contents a new share gets; at most one of them. It is then made as
+	// large as its source, if that is larger.
+	SnapshotID, CloneOf string
+	Metadata            map[string]string
 	// Grants are the access rules it gets, all of which have to be active.
 	Grants []Grant
 }
 
 // metadata is what a new share gets.
 func (s *Spec) metadata() map[string]string {
-	m := map[string]string{}
-	for k, v := range s.Metadata {
-		if k != "" && v != "" { // Manila refuses empty ones
-			m[k] = v
-		}
-	}
-	if s.Cluster != "" {
-		m[ClusterKey] = s.Cluster
+	m := cleanMetadata(s.Metadata, s.Cluster)
+	if s.CloneOf != "" {
+		m[ClonedFromKey] = s.CloneOf
 	}
 	return m
 }

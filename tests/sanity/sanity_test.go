@@ -26,6 +26,7 @@ import (
 	"mooring/pkg/manila/params"
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
+	"mooring/pkg/poll"
 )
 
 // driver is one configuration of the driver, served for one part of the suite.
@@ -87,6 +88,7 @@ func (d *driver) start(t *testing.T) *csisanity.TestConfig {
 	t.Helper()
 	cloud, err := openstacksim.Start(openstacksim.Config{Manila: openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{
 		Create: 200 * time.Millisecond, Delete: 100 * time.Millisecond, Grant: 200 * time.Millisecond, Extend: 200 * time.Millisecond,
+		Snapshot: 200 * time.Millisecond, SnapshotDelete: 100 * time.Millisecond, CreateFromSnapshot: 200 * time.Millisecond,
 	}}})
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +132,7 @@ func (d *driver) clouds(t *testing.T, cloud *openstacksim.Cloud, dir string) *cs
 	}
 	pool := openstack.NewPool(openstack.Options{})
 	t.Cleanup(pool.Close)
-	return &csi.Clouds{Pool: pool, Own: credential, Options: manila.Options{}}
+	return &csi.Clouds{Pool: pool, Own: credential, Options: manila.Options{Poll: poll.Backoff{First: 100 * time.Millisecond, Max: time.Second, Factor: 1.1}}}
 }
 
 func serve(t *testing.T, path string, i *csi.Identity, c *csi.Controller, n *csi.Node) {

@@ -41,6 +41,9 @@ func capabilities() []csi.ControllerServiceCapability_RPC_Type {
 	return []csi.ControllerServiceCapability_RPC_Type{
 		csi.ControllerServiceCapability_RPC_CREATE_DELETE_VOLUME,
 		csi.ControllerServiceCapability_RPC_EXPAND_VOLUME,
+		csi.ControllerServiceCapability_RPC_CREATE_DELETE_SNAPSHOT,
+		csi.ControllerServiceCapability_RPC_LIST_SNAPSHOTS,
+		csi.ControllerServiceCapability_RPC_CLONE_VOLUME,
 	}
 }
 
@@ -65,6 +68,7 @@ func (c *Controller) CreateVolume(ctx context.Context, r *csi.CreateVolumeReques
 	}
 	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
 		VolumeId: volume.Share.ID, CapacityBytes: int64(volume.Share.SizeGiB) * gib, VolumeContext: volumeContext(class, volume),
+		ContentSource: r.GetVolumeContentSource(),
 	}}, nil
 }
 
@@ -76,8 +80,6 @@ func (c *Controller) wanted(r *csi.CreateVolumeRequest) (*params.Class, *manila.
 		return nil, nil, bad("the name is missing")
 	case len(r.GetName()) > longestName:
 		return nil, nil, bad("the name has %d characters, and Manila takes %d", len(r.GetName()), longestName)
-	case r.GetVolumeContentSource() != nil:
-		return nil, nil, bad("volumes from snapshots or other volumes are not there yet")
 	case len(r.GetMutableParameters()) > 0:
 		return nil, nil, bad("VolumeAttributesClasses are not there yet")
 	}
@@ -103,10 +105,14 @@ func (c *Controller) wanted(r *csi.CreateVolumeRequest) (*params.Class, *manila.
 	if err != nil {
 		return nil, nil, err
 	}
-	return &class, &manila.Spec{
+	spec := &manila.Spec{
 		Name: r.GetName(), Cluster: c.ClusterID, SizeGiB: size, MaxGiB: most, Protocol: string(class.Protocol), Type: class.Type, Zone: class.Availability,
 		NetworkID: class.ShareNetworkID, Metadata: shareMetadata(&class), Grants: grants(r.GetName(), &class, class.Protocol),
-	}, nil
+	}
+	if spec.SnapshotID, spec.CloneOf, err = source(r.GetVolumeContentSource()); err != nil {
+		return nil, nil, err
+	}
+	return &class, spec, nil
 }
 
 // shareMetadata tells operators whose share it is, in the words of Kubernetes.

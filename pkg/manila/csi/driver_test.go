@@ -282,7 +282,7 @@ func TestCreateVolumeIsRefused(t *testing.T) {
 		"a mount group": {func(r *spec.CreateVolumeRequest) {
 			r.VolumeCapabilities[0].GetMount().VolumeMountGroup = "1000"
 		}, codes.InvalidArgument, "volume_mount_group is not supported"},
-		"a source":               {func(r *spec.CreateVolumeRequest) { r.VolumeContentSource = &spec.VolumeContentSource{} }, codes.InvalidArgument, "not there yet"},
+		"a source":               {func(r *spec.CreateVolumeRequest) { r.VolumeContentSource = &spec.VolumeContentSource{} }, codes.InvalidArgument, "neither a snapshot nor a volume"},
 		"mutable parameters":     {func(r *spec.CreateVolumeRequest) { r.MutableParameters = map[string]string{"a": "b"} }, codes.InvalidArgument, "not there yet"},
 		"another size":           {func(r *spec.CreateVolumeRequest) { r.CapacityRange.RequiredBytes = 5 << 30 }, codes.AlreadyExists, "size is 1 GiB"},
 		"another type":           {func(r *spec.CreateVolumeRequest) { r.Parameters["type"] = "dummy" }, codes.AlreadyExists, "type is cephfs-nfs"},

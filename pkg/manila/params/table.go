@@ -20,6 +20,8 @@ const (
 	PlaceClass      Place = "StorageClass parameters"
 	PlaceAttributes Place = "volumeAttributes"
 	PlaceSecret     Place = "secret"
+
+	PlaceSnapshotClass Place = "VolumeSnapshotClass parameters"
 )
 
 // key is one row of the table. A place that has no setter does not know the key.
@@ -32,11 +34,12 @@ type key struct {
 	class      func(*Class, string) error
 	attributes func(*Attributes, string) error
 	secret     func(*Secret, string) error
+	snapshot   func(*SnapshotClass, string) error
 }
 
 // table is all keys, in the order of the documentation.
 func table() []key {
-	return slices.Concat(classKeys(), sharedKeys(), attributeKeys(), laterKeys(), secretKeys())
+	return slices.Concat(classKeys(), sharedKeys(), attributeKeys(), laterKeys(), snapshotKeys(), secretKeys())
 }
 
 // classKeys are the parameters of a StorageClass alone.
@@ -328,6 +331,7 @@ func Markdown() string {
 	}{
 		{PlaceClass, "StorageClass parameters", func(k *key) bool { return k.class != nil }},
 		{PlaceAttributes, "volumeAttributes of a PersistentVolume", func(k *key) bool { return k.attributes != nil }},
+		{PlaceSnapshotClass, "VolumeSnapshotClass parameters", func(k *key) bool { return k.snapshot != nil }},
 		{PlaceSecret, "Keys of a secret with an OpenStack credential", func(k *key) bool { return k.secret != nil }},
 	} {
 		fmt.Fprintf(&b, "\n## %s\n\n| key | value | default | meaning |\n|---|---|---|---|\n", section.title)

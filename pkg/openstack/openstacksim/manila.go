@@ -477,3 +477,17 @@ func (m *Manila) versions(status int, all bool) func(*reply, *request) {
 		w.json(status, map[string]any{"versions": append(docs, doc("v2.0", "CURRENT", m.max.String(), "2.0", "v2"))})
 	}
 }
+
+// Fill gives a project n NFS shares of 1 GiB that are available, past the API and its quota: for lists that are long.
+func (m *Manila) Fill(project string, n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range n {
+		s := &manilaShare{
+			id: newUUID(), instance: newUUID(), project: project, status: manilaAvailable, metadata: map[string]string{}, name: fmt.Sprintf("fill-%d", i),
+			proto: ManilaNFS, typ: m.types[0], size: 1, zone: m.cfg.AvailabilityZones[0], created: m.now(),
+		}
+		s.exports = m.exportLocations(s)
+		m.shares[s.id] = s
+	}
+}

@@ -418,7 +418,9 @@ func (m *Manila) listMessages(c *manilaCall) (manilaAnswer, error) {
 			found = append(found, msg)
 		}
 	}
-	slices.SortFunc(found, func(a, b *manilaMessage) int { return manilaOrder(q, a.created, b.created, "", "") })
+	slices.SortFunc(found, func(a, b *manilaMessage) int {
+		return manilaOrder(q, manilaSortable{id: a.id, created: a.created}, manilaSortable{id: b.id, created: b.created})
+	})
 	views := []any{}
 	for _, msg := range manilaSlice(found, page) {
 		views = append(views, messageView(m, c, msg))

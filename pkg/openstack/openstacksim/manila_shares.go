@@ -592,7 +592,9 @@ func (m *Manila) findShares(c *manilaCall, q url.Values, metadata map[string]str
 			found = append(found, s)
 		}
 	}
-	slices.SortFunc(found, func(a, b *manilaShare) int { return manilaOrder(q, a.created, b.created, a.name, b.name) })
+	slices.SortFunc(found, func(a, b *manilaShare) int {
+		return manilaOrder(q, manilaSortable{a.id, a.name, a.created}, manilaSortable{b.id, b.name, b.created})
+	})
 	return found
 }
 
@@ -621,6 +623,12 @@ func (m *Manila) shareMatches(c *manilaCall, s *manilaShare, q url.Values) bool 
 	like := func(key, value string) bool { return !q.Has(key) || strings.Contains(value, q.Get(key)) }
 	return like("name~", s.name) && like("display_name~", s.name) && like("description~", s.description) && like("display_description~", s.description) &&
 		(!q.Has("description") || q.Get("description") == s.description)
+}
+
+// manilaSortable is what lists are sorted by.
+type manilaSortable struct {
+	id, name string
+	created  time.Time
 }
 
 type manilaPage struct{ limit, offset int }
@@ -654,11 +662,14 @@ func manilaSlice[T any](items []T, p manilaPage) []T {
 	return items
 }
 
-// manilaOrder sorts newest first unless the query says otherwise; only created_at and name are known as keys.
-func manilaOrder(q url.Values, a, b time.Time, nameA, nameB string) int {
-	order := a.Compare(b)
-	if strings.HasSuffix(q.Get("sort_key"), "name") {
-		order = cmp.Compare(nameA, nameB)
+// manilaOrder sorts newest first unless the query says otherwise; created_at, id and name are known as keys.
+func manilaOrder(q url.Values, a, b manilaSortable) int {
+	order := a.created.Compare(b.created)
+	switch key := q.Get("sort_key"); {
+	case strings.HasSuffix(key, "name"):
+		order = cmp.Compare(a.name, b.name)
+	case key == "id":
+		order = cmp.Compare(a.id, b.id)
 	}
 	if q.Get("sort_dir") == "asc" {
 		return order

@@ -200,7 +200,9 @@ func (m *Manila) listSnapshots(detail bool) manilaHandler {
 				found = append(found, s)
 			}
 		}
-		slices.SortFunc(found, func(a, b *manilaSnap) int { return manilaOrder(q, a.created, b.created, a.name, b.name) })
+		slices.SortFunc(found, func(a, b *manilaSnap) int {
+			return manilaOrder(q, manilaSortable{a.id, a.name, a.created}, manilaSortable{b.id, b.name, b.created})
+		})
 		views := []any{}
 		for _, s := range manilaSlice(found, page) {
 			if detail {

@@ -120,3 +120,30 @@ func TestShareNetworks(t *testing.T) {
 	a.refused(t, 404, "Share network "+nobody+" could not be found.", http.MethodGet, "share-networks/"+nobody, nil)
 	a.want(t, http.StatusOK, http.MethodGet, "share-networks", nil)
 }
+
+// TestOrderOfIDs: lists can be sorted by id, and their pages then go on where the last one ended.
+func TestOrderOfIDs(t *testing.T) {
+	t.Parallel()
+	_, a := open(t)
+	name := target.Unique(t)
+	var shares, snapshots []string
+	for i := range 3 {
+		shares = append(shares, a.share(t, object{"name": sprintf("%s-%d", name, i)}).text("id"))
+		snapshots = append(snapshots, a.snapshot(t, shares[0]).text("id"))
+	}
+	for kind, made := range map[string][]string{"shares": shares, "snapshots": snapshots} {
+		filter := map[string][]string{"shares": {"name~", name}, "snapshots": {"share_id", shares[0]}}[kind] // others make some, too
+		slices.Sort(made)
+		var all []string
+		for offset := 0; ; offset++ {
+			page := ids(a.want(t, http.StatusOK, http.MethodGet, kind+"/detail"+query(append(filter, "limit", "1", "offset", sprintf("%d", offset), "sort_key", "id", "sort_dir", "asc")...), nil).list(kind))
+			if len(page) == 0 {
+				break
+			}
+			all = append(all, page...)
+		}
+		if !slices.Equal(all, made) {
+			t.Errorf("the pages of %s have %v, want %v", kind, all, made)
+		}
+	}
+}

@@ -1,0 +1,273 @@
+package manila
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"mooring/pkg/openstack"
+	"mooring/pkg/poll"
+)
+
+// Snapshot is a snapshot as Manila has it.
+type Snapshot struct {
+	ID, Name, Status, ShareID, Protocol string
+	// SizeGiB is the share's when the snapshot was made: a share from it has at least that.
+	SizeGiB   int
+	Metadata  map[string]string // nil before 2.73, where snapshots have none
+	CreatedAt time.Time
+}
+
+// Ready says whether a share can be made from the snapshot.
+func (s *Snapshot) Ready() bool { return s.Status == "available" }
+
+// SnapshotSpec is a snapshot that is wanted.
+type SnapshotSpec struct {
+	// Name identifies the snapshot; Cluster, if set, the cluster that owns it.
+	Name, Cluster string
+	ShareID       string
+	Metadata      map[string]string
+}
+
+// owns says whether a snapshot of this name belongs to the cluster of the spec. Before 2.73 the name has to do.
+func (s *SnapshotSpec) owns(snapshot *Snapshot) bool {
+	of := snapshot.Metadata[ClusterKey]
+	return s.Cluster == "" || of == "" || of == s.Cluster
+}
+
+// SnapshotSeen is what is known of a snapshot.
+type SnapshotSeen struct {
+	// Snapshot is nil when there is none.
+	Snapshot *Snapshot
+	// Ours says that this very call made the snapshot: a failure has not been told yet.
+	Ours bool
+	// Refused says that Manila has refused to delete it in its current status.
+	Refused bool
+}
+
+// NextSnapshot decides what to do for the snapshot that spec wants; a nil spec wants it gone.
+func NextSnapshot(spec *SnapshotSpec, o *SnapshotSeen) Step {
+	failed := func(err error) Step { return Step{Action: ActionFail, Err: err} }
+	if o.Snapshot == nil {
+		if spec == nil {
+			return Step{Action: ActionDone}
+		}
+		return Step{Action: ActionCreate}
+	}
+	if spec != nil && (o.Snapshot.ShareID != spec.ShareID || !spec.owns(o.Snapshot)) {
+		return failed(fmt.Errorf("%w: snapshot %s is one of share %s", ErrIncompatible, o.Snapshot.ID, o.Snapshot.ShareID))
+	}
+	if o.Refused {
+		return failed(ErrSnapshotStuck)
+	}
+	switch Classify(o.Snapshot.Status) {
+	case PhaseReady:
+		if spec == nil {
+			return Step{Action: ActionDelete}
+		}
+		return Step{Action: ActionDone}
+	case PhaseFailed:
+		if spec != nil && o.Ours {
+			return failed(ErrSnapshotFailed)
+		}
+		return Step{Action: ActionDelete} // of an earlier call: make room for a new one
+	case PhaseDeleteFailed:
+		return failed(ErrSnapshotStuck)
+	case PhaseForeign:
+		return failed(fmt.Errorf("%w: it is %s", ErrNotUsable, o.Snapshot.Status))
+	default:
+		return Step{Action: ActionLook}
+	}
+}
+
+// Snapshot finds or makes the snapshot of a spec and returns when a share can be made from it. It can be called again after any
+// error, and then goes on where things stand.
+func (c *Client) Snapshot(ctx context.Context, spec *SnapshotSpec) (*Snapshot, error) {
+	valid, ok := byID(spec.ShareID)
+	if !ok {
+		return nil, fmt.Errorf("share %q: %w", spec.ShareID, openstack.ErrNotFound)
+	}
+	a, err := connect(ctx, c.session)
+	if err != nil {
+		return nil, err
+	}
+	wanted := *spec
+	wanted.ShareID = valid
+	return c.snapshot(ctx, a, &wanted)
+}
+
+// snapshot is Snapshot, for a share's id in Manila's spelling.
+func (c *Client) snapshot(ctx context.Context, a *api, spec *SnapshotSpec) (*Snapshot, error) {
+	t := &taking{client: c, api: a, spec: spec}
+	if err := t.find(ctx); err != nil {
+		return nil, err
+	}
+	return t.run(ctx)
+}
+
+// DeleteSnapshot removes a snapshot and returns when it is gone. One that is not there, or an id that can't be one, is no error.
+func (c *Client) DeleteSnapshot(ctx context.Context, id string) error {
+	valid, ok := byID(id)
+	if !ok {
+		return nil
+	}
+	a, err := connect(ctx, c.session)
+	if err != nil {
+		return err
+	}
+	return c.removeSnapshot(ctx, a, valid)
+}
+
+// removeSnapshot is DeleteSnapshot, for an id in Manila's spelling. The first DELETE goes out unseen: mostly it is accepted.
+func (c *Client) removeSnapshot(ctx context.Context, a *api, id string) error {
+	t := &taking{client: c, api: a, seen: SnapshotSeen{Snapshot: &Snapshot{ID: id, Status: "available"}}}
+	_, err := t.run(ctx)
+	return err
+}
+
+// taking is one call of Snapshot, or of DeleteSnapshot when there is no spec.
+type taking struct {
+	client           *Client
+	api              *api
+	spec             *SnapshotSpec
+	seen             SnapshotSeen
+	waited, refusals int
+}
+
+// find picks the snapshot of the spec among those of its name: one of its share, the oldest that stays.
+func (t *taking) find(ctx context.Context) error {
+	found, err := t.api.snapshotsByName(ctx, t.spec.Name)
+	if err != nil {
+		return fmt.Errorf("looking for snapshot %q: %w", t.spec.Name, err)
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	rank := func(s *Snapshot) int {
+		switch {
+		case s.ShareID != t.spec.ShareID || !t.spec.owns(s):
+			return 2
+		case Classify(s.Status) == PhaseDeleting:
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(found, func(x, y *Snapshot) int {
+		return cmp.Or(cmp.Compare(rank(x), rank(y)), x.CreatedAt.Compare(y.CreatedAt), cmp.Compare(x.ID, y.ID))
+	})
+	t.seen.Snapshot = found[0]
+	return nil
+}
+
+func (t *taking) run(ctx context.Context) (*Snapshot, error) {
+	for {
+		step := NextSnapshot(t.spec, &t.seen)
+		if step.Action == ActionDone {
+			return t.seen.Snapshot, nil
+		}
+		if err := t.act(ctx, step); err != nil {
+			if t.spec != nil && t.seen.Snapshot != nil && !errors.Is(err, ErrPending) && !errors.Is(err, ErrIncompatible) {
+				err = fmt.Errorf("snapshot %q: %w: %w", t.spec.Name, ErrPending, err)
+			}
+			return nil, err
+		}
+	}
+}
+
+func (t *taking) act(ctx context.Context, step Step) error {
+	switch step.Action {
+	case ActionCreate:
+		return t.create(ctx)
+	case ActionDelete:
+		return t.remove(ctx)
+	case ActionLook:
+		id := t.seen.Snapshot.ID
+		if err := poll.Sleep(ctx, t.client.options.Poll.Wait(t.waited)); err != nil {
+			return fmt.Errorf("waiting for snapshot %s, which is %s: %w", id, t.seen.Snapshot.Status, err)
+		}
+		t.waited++
+		return t.look(ctx)
+	default:
+		s := t.seen.Snapshot
+		if errors.Is(step.Err, ErrIncompatible) {
+			return step.Err
+		}
+		return fmt.Errorf("%w: snapshot %s is %s: %s", step.Err, s.ID, s.Status, cmp.Or(t.api.message(ctx, s.ID), "Manila has no message about it"))
+	}
+}
+
+func (t *taking) look(ctx context.Context) error {
+	before := t.seen.Snapshot
+	now, err := t.api.snapshot(ctx, before.ID)
+	if err != nil {
+		return err
+	}
+	if now == nil && t.spec != nil && Classify(before.Status) != PhaseDeleting {
+		return fmt.Errorf("snapshot %s has vanished: %w", before.ID, openstack.ErrNotFound)
+	}
+	t.seen.Snapshot, t.seen.Refused = now, false
+	return nil
+}
+
+// create waits for its answer even when the caller does not any more, as that of a share does.
+func (t *taking) create(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
+	defer cancel()
+	made, err := t.api.createSnapshot(bound, t.spec)
+	if err != nil {
+		return err
+	}
+	t.seen = SnapshotSeen{Snapshot: made, Ours: true}
+	t.client.options.Logger.InfoContext(ctx, "snapshot created", slog.String("snapshot_id", made.ID), slog.String("name", made.Name), slog.String("share_id", made.ShareID))
+	return nil
+}
+
+// remove asks for the deletion. When Manila refuses for the snapshot's status, that is looked at; when it does not tell why, it is
+// asked once more, since it may have changed between the two calls.
+func (t *taking) remove(ctx context.Context) error {
+	s := t.seen.Snapshot
+	if t.spec != nil {
+		t.client.options.Logger.WarnContext(ctx, "replacing a snapshot in error", slog.String("snapshot_id", s.ID), slog.String("reason", t.api.message(ctx, s.ID)))
+	}
+	refused, err := t.api.deleteSnapshot(ctx, s.ID)
+	switch {
+	case err != nil:
+		return err
+	case !refused:
+		s.Status = "deleting"
+		return nil
+	}
+	t.refusals++
+	if s.Status = "deleting"; t.refusals > 1 { // so that it may have vanished
+		if err := t.look(ctx); err != nil || t.seen.Snapshot == nil {
+			return err
+		}
+		t.seen.Refused = t.seen.Snapshot.Ready() || Classify(t.seen.Snapshot.Status) == PhaseFailed
+		return nil
+	}
+	return t.look(ctx)
+}
+
+// SnapshotByID reads a snapshot. The error is openstack.ErrNotFound when there is none.
+func (c *Client) SnapshotByID(ctx context.Context, id string) (*Snapshot, error) {
+	valid, ok := byID(id)
+	if !ok {
+		return nil, fmt.Errorf("snapshot %q: %w", id, openstack.ErrNotFound)
+	}
+	a, err := connect(ctx, c.session)
+	if err != nil {
+		return nil, err
+	}
+	s, err := a.snapshot(ctx, valid)
+	if err == nil && s == nil {
+		err = fmt.Errorf("snapshot %s: %w", id, openstack.ErrNotFound)
+	}
+	return s, err
+}
