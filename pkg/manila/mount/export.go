@@ -39,6 +39,8 @@ func ParseNFS(location string) (NFSExport, error) {
 	}
 	addr, err := netip.ParseAddr(inner)
 	switch {
+	case err == nil && strings.ContainsFunc(addr.Zone(), func(r rune) bool { return !strings.ContainsRune(hostCharacters+".", r) }):
+		// an interface's name becomes part of a mount option
 	case err == nil && (addr.Is6() || !bracket):
 		return NFSExport{Host: inner, Path: path}, nil
 	case !bracket && isHostName(inner):

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +17,7 @@ import (
 type NFS struct {
 	// Exports to try, the best first.
 	Exports []NFSExport
-	// Options are vetted ones (KindNFS). Without a version among them 4.2, 4.1 and 4.0 are tried.
+	// Options are vetted ones (KindNFS). Without a version among them 4.2, 4.1, 4.0 and 3 are tried.
 	Options  []string
 	ReadOnly bool
 }
@@ -48,51 +47,68 @@ func (m *Mounter) MountNFS(ctx context.Context, target string, v NFS) error {
 	})
 }
 
+// mountNFSExport tries the addresses of a server, and at each the versions of NFS, until one is mounted. Only a server that does not answer
+// is tried at its next address.
 func (m *Mounter) mountNFSExport(ctx context.Context, target string, export NFSExport, v NFS) error {
-	server, err := m.resolve(ctx, export.Host)
+	servers, err := m.resolve(ctx, export.Host)
 	if err != nil {
 		return err
 	}
+	var errs []error
+	for _, server := range servers {
+		err := m.mountNFSServer(ctx, target, export, server, v)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		errs = append(errs, err)
+		if !errors.Is(err, ErrHung) {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Mounter) mountNFSServer(ctx context.Context, target string, export NFSExport, server netip.Addr, v NFS) error {
 	flags, data := split(v.Options)
 	if v.ReadOnly {
 		flags |= unix.MS_RDONLY
 	}
-	data = append(data, "addr="+server.String(), "clientaddr="+m.localAddress(ctx, server))
+	data = forFamily(data, server)
+	local := m.localAddress(ctx, server)
+	var errs []error
 	for _, version := range nfsVersions(v.Options) {
-		all := data
-		if version != "" {
-			all = append([]string{"vers=" + version}, data...)
-		}
-		err = m.call(ctx, export.String(), target, "nfs4", flags, strings.Join(all, ","))
-		if !isErrno(err, unix.EPROTONOSUPPORT, unix.EPROTO, unix.EINVAL) || ctx.Err() != nil {
+		err := m.call(ctx, export.String(), target, version.fsType(), flags, strings.Join(version.data(data, server, local), ","))
+		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		m.options.Logger.DebugContext(ctx, "an NFS version was refused", slog.String("version", version), slog.Any("error", err))
+		if errors.Is(err, unix.ENOENT) { // the mount point is there: it was just made
+			return fmt.Errorf("%w: the server shows no such path to this node: %w", ErrDenied, err)
+		}
+		errs = append(errs, err)
+		if !version.refused(err) {
+			break
+		}
+		m.options.Logger.DebugContext(ctx, "an NFS version was refused", slog.String("version", string(version)), slog.Any("error", err))
 	}
-	return err
+	return errors.Join(errs...)
 }
 
-// nfsVersions are the versions to try: those of the options alone, which stand there already, or all from the newest.
-func nfsVersions(options []string) []string {
-	if slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "vers=") || strings.HasPrefix(o, "nfsvers=") }) {
-		return []string{""}
-	}
-	return []string{"4.2", "4.1", "4.0"}
-}
-
-// resolve finds the address that mount(2) wants instead of a name.
-func (m *Mounter) resolve(ctx context.Context, host string) (netip.Addr, error) {
+// resolve finds the addresses that mount(2) wants instead of a name, the one to prefer first (RFC 6724).
+func (m *Mounter) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr, nil
+		return []netip.Addr{addr.Unmap()}, nil
 	}
 	addrs, err := m.options.Resolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("the NFS server %s: %w", host, err)
+		return nil, fmt.Errorf("the NFS server %s: %w", host, err)
 	}
 	if len(addrs) == 0 {
-		return netip.Addr{}, fmt.Errorf("the NFS server %s has no address", host)
+		return nil, fmt.Errorf("the NFS server %s has no address", host)
 	}
-	return addrs[0].Unmap(), nil
+	for i := range addrs {
+		addrs[i] = addrs[i].Unmap()
+	}
+	return addrs, nil
 }
 
 // localAddress is the address that the server reaches us at: NFS 4.0 calls back. "Connecting" a UDP socket asks the routing

@@ -76,6 +76,8 @@ func checkForm(kind Kind, name, value string, ok, takesValue, hasValue bool) err
 		return fmt.Errorf("%w: %q needs a value", ErrOption, name)
 	case !takesValue && hasValue:
 		return fmt.Errorf("%w: %q takes no value", ErrOption, name)
+	case kind == KindNFS:
+		return checkNFSVersion(name, value)
 	}
 	return nil
 }
@@ -108,7 +110,7 @@ func known(kind Kind) map[string]bool {
 			"retrans": true, "acregmin": true, "acregmax": true, "acdirmin": true, "acdirmax": true, "actimeo": true, "sec": true,
 			"lookupcache": true, "nconnect": true, "max_connect": true, "local_lock": true, "xprtsec": true, "write": true, "trunkdiscovery": false,
 			"soft": false, "softerr": false, "hard": false, "intr": false, "nointr": false, "ac": false, "noac": false, "cto": false, "nocto": false,
-			"sharecache": false, "nosharecache": false, "resvport": false, "noresvport": false, "lock": false, "nolock": false, "acl": false,
+			"mountport": true, "sharecache": false, "nosharecache": false, "resvport": false, "noresvport": false, "lock": false, "nolock": false, "acl": false,
 			"noacl": false, "rdirplus": false, "nordirplus": false, "softreval": false, "nosoftreval": false, "fsc": false, "nofsc": false,
 			"migration": false, "nomigration": false, "fg": false, "tcp": false,
 		}
@@ -139,7 +141,7 @@ func reserved(kind Kind) map[string]string {
 	case KindNFS:
 		return map[string]string{
 			"addr": own, "clientaddr": own, "mountaddr": own, "mounthost": own, "retry": "it belongs to mount.nfs, which is not used",
-			"bg": "a mount in the background can't be waited for", "udp": "NFS 4 has no UDP",
+			"bg": "a mount in the background can't be waited for", "udp": "NFS 4 has no UDP, and NFS 3 can lose data over it",
 		}
 	case KindCephKernel:
 		return map[string]string{
