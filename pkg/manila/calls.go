@@ -104,6 +104,10 @@ func (a *api) byName(ctx context.Context, name string) ([]*Share, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for share %q: %w", name, wrap(err))
 	}
+	body, _ := pages.GetBody().(map[string][]any) // what AllPages makes of the pages, whose list may be empty
+	if _, listed := body["shares"]; !listed {     // without a list the name is not known to be free
+		return nil, fmt.Errorf("looking for share %q: %w", name, errNoAnswer("list of shares"))
+	}
 	all, err := shares.ExtractShares(pages)
 	if err != nil {
 		return nil, fmt.Errorf("looking for share %q: %w", name, wrap(err))

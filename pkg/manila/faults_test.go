@@ -95,7 +95,7 @@ func provisionAgainAndAgain(t *testing.T, c *cloud) string {
 func TestEmptyAnswers(t *testing.T) {
 	t.Parallel()
 	for _, call := range []struct{ method, path string }{
-		{http.MethodPost, `^/v2/shares$`}, {http.MethodPost, `/action$`}, {http.MethodGet, `^/v2/shares/[0-9a-f-]{36}$`},
+		{http.MethodGet, `^/v2/shares/detail$`}, {http.MethodPost, `^/v2/shares$`}, {http.MethodPost, `/action$`}, {http.MethodGet, `^/v2/shares/[0-9a-f-]{36}$`},
 	} {
 		for _, body := range []string{"{}", "null", `{"share":{"id":"../limits","status":"available"}}`} {
 			c := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: 30 * time.Millisecond}})
