@@ -120,6 +120,9 @@ func (a *api) listSnapshots(ctx context.Context, query url.Values) ([]*Snapshot,
 	if err := a.read(ctx, "snapshots/detail?"+query.Encode(), &body); err != nil {
 		return nil, err
 	}
+	if body.Snapshots == nil { // without a list nothing is known
+		return nil, errNoAnswer("list of snapshots")
+	}
 	out := make([]*Snapshot, 0, len(body.Snapshots))
 	for i := range body.Snapshots {
 		if s := body.Snapshots[i].snapshot(); s != nil {

@@ -107,8 +107,8 @@ func pageOf(filter url.Values, offset, limit int) url.Values {
 	return q
 }
 
-// Shares lists the shares of the project that belong to the cluster, or to none, by their ids: up to limit (0: all) of them after the token.
-// next is the token of those that follow; empty at the end. A token that is none is an ErrToken.
+// Shares lists the shares of the project that can be used and belong to the cluster, or to none, by their ids: up to limit (0: all)
+// of them after the token. next is the token of those that follow; empty at the end. A token that is none is an ErrToken.
 func (c *Client) Shares(ctx context.Context, cluster, token string, limit int) (found []*Share, next string, err error) {
 	a, err := connect(ctx, c.session)
 	if err != nil {
@@ -118,7 +118,7 @@ func (c *Client) Shares(ctx context.Context, cluster, token string, limit int) (
 		id: func(s *Share) string { return s.ID },
 		keep: func(s *Share) bool {
 			of := s.Metadata[ClusterKey]
-			return (cluster == "" || of == "" || of == cluster) && (s.Protocol == NFS || s.Protocol == CEPHFS)
+			return (cluster == "" || of == "" || of == cluster) && (s.Protocol == NFS || s.Protocol == CEPHFS) && Classify(s.Status).Usable()
 		},
 	}
 	p.read = func(ctx context.Context, offset, limit int) ([]*Share, error) {
@@ -134,6 +134,9 @@ func (a *api) listShares(ctx context.Context, query url.Values) ([]*Share, error
 	}
 	if err := a.read(ctx, "shares/detail?"+query.Encode(), &body); err != nil {
 		return nil, fmt.Errorf("listing shares: %w", err)
+	}
+	if body.Shares == nil {
+		return nil, fmt.Errorf("listing shares: %w", errNoAnswer("list of shares"))
 	}
 	out := make([]*Share, 0, len(body.Shares))
 	for i := range body.Shares {

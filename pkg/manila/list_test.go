@@ -3,11 +3,13 @@ package manila_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
 	"mooring/pkg/manila"
+	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
 )
 
@@ -109,5 +111,28 @@ func TestListOfSnapshots(t *testing.T) {
 	}
 	if got, _, err := c.client.Snapshots(t.Context(), "", "another", "", 0); err != nil || len(got) != 0 {
 		t.Errorf("of another cluster: %+v, %v", got, err)
+	}
+}
+
+// TestEmptyLists: a list without a list in it is no empty list: a name that it lacks would be made once more.
+func TestEmptyLists(t *testing.T) {
+	t.Parallel()
+	c := start(t, openstacksim.ManilaConfig{})
+	id := provisioned(t, c)
+	for _, body := range []string{"{}", "null", `{"snapshots":null,"shares":null,"share_types":null}`} {
+		for name, ask := range map[string]func() error{
+			"snapshots/detail": func() error { _, err := c.client.Snapshot(t.Context(), snapshotOf(id)); return err },
+			"shares/detail":    func() error { _, _, err := c.client.Shares(t.Context(), "", "", 0); return err },
+			"types":            func() error { _, err := c.client.Capacity(t.Context(), "cephfs"); return err },
+			"limits":           func() error { _, err := c.client.Capacity(t.Context(), ""); return err },
+		} {
+			c.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Path: "/" + name + "$", Count: 1, Status: http.StatusOK, Body: body})
+			if err := ask(); !errors.Is(err, openstack.ErrUnavailable) {
+				t.Errorf("%s answered %s: %v", name, body, err)
+			}
+		}
+	}
+	if got := c.Manila.Counts(); got.Snapshots != 0 {
+		t.Errorf("%+v", got)
 	}
 }

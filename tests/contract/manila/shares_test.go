@@ -185,6 +185,9 @@ func TestQuota(t *testing.T) {
 	if shares, _ := detail["shares"].(map[string]any); object(shares).number("in_use") != limits.number("maxTotalShares") || object(shares).number("limit") != limits.number("maxTotalShares") {
 		t.Errorf("the quota's detail is %v", detail)
 	}
+	if perShare, _ := detail["per_share_gigabytes"].(map[string]any); object(perShare).number("limit") != -1 {
+		t.Errorf("the quota has no limit of a share's size: %v", detail)
+	}
 	own := a.at("2.39").want(t, http.StatusOK, http.MethodGet, "quota-sets/"+a.owner.ProjectID+"/detail?share_type=dummy", nil).object("quota_set")
 	if _, ok := own["shares"].(map[string]any); !ok || own["share_networks"] != nil {
 		t.Errorf("the share type's quota is %v", own)
