@@ -19,6 +19,7 @@ import (
 var (
 	errRequest      = errors.New("invalid request")
 	errRange        = errors.New("no possible size")
+	errSingleWriter = errors.New("another pod has the volume, and there may be one (ReadWriteOncePod)")
 	errGone         = errors.New("the volume is not here")
 	errBusy         = errors.New("another request for this volume is under way")
 	errNoCredential = errors.New("there is no OpenStack credential")
@@ -65,6 +66,7 @@ func table() []code {
 		{mount.ErrTarget, "mount.ErrTarget", codes.FailedPrecondition},
 		{mount.ErrUnsupported, "mount.ErrUnsupported", codes.FailedPrecondition},
 		{errGone, "errGone", codes.NotFound},
+		{errSingleWriter, "errSingleWriter", codes.FailedPrecondition},
 		{mount.ErrNotMounted, "mount.ErrNotMounted", codes.FailedPrecondition},
 		{mount.ErrHung, "mount.ErrHung", codes.Unavailable},
 		{mount.ErrDead, "mount.ErrDead", codes.Unavailable},

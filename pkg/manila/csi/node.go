@@ -23,7 +23,13 @@ type mounter interface {
 	MountCephFS(ctx context.Context, target string, v mount.CephFS) error
 	Bind(ctx context.Context, source, target string, readOnly bool) error
 	Unmount(ctx context.Context, target string) error
+	looker
+}
+
+// looker is how a node looks at them.
+type looker interface {
 	Usage(ctx context.Context, path string) (mount.Usage, error)
+	Bound(source string) ([]string, error)
 }
 
 // Node mounts volumes on one node.
@@ -54,6 +60,7 @@ func (n *Node) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequ
 	for _, c := range []csi.NodeServiceCapability_RPC_Type{
 		csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME, csi.NodeServiceCapability_RPC_GET_VOLUME_STATS,
 		csi.NodeServiceCapability_RPC_GET_VOLUME_HEALTH, csi.NodeServiceCapability_RPC_GET_STORAGE_HEALTH,
+		csi.NodeServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
 	} {
 		r.Capabilities = append(r.Capabilities, &csi.NodeServiceCapability{Type: &csi.NodeServiceCapability_Rpc{Rpc: &csi.NodeServiceCapability_RPC{Type: c}}})
 	}
@@ -290,7 +297,7 @@ func (n *Node) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolumeRe
 		return nil, answer(errBusy)
 	}
 	defer unlock()
-	if err := n.bind(ctx, r); err != nil {
+	if err := n.publish(ctx, r); err != nil {
 		return nil, answer(err)
 	}
 	return &csi.NodePublishVolumeResponse{}, nil

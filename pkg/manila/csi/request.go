@@ -43,7 +43,7 @@ func sizes(r *csi.CapacityRange) (size, most int, err error) {
 }
 
 // checkCapabilities says what of a volume's capabilities the driver can't do. A share is a file system that any number of nodes
-// may mount, so all modes of that kind are possible but the two that need SINGLE_NODE_MULTI_WRITER.
+// may mount, so all modes of that kind are possible; that a single writer is alone is seen to by the node (node_single.go).
 func checkCapabilities(capabilities []*csi.VolumeCapability) error {
 	if len(capabilities) == 0 {
 		return bad("the volume capabilities are missing")
@@ -69,9 +69,13 @@ func checkCapability(c *csi.VolumeCapability) error {
 	if c.GetMount().GetVolumeMountGroup() != "" {
 		return bad("volume_mount_group is not supported: the driver does not have VOLUME_MOUNT_GROUP (kubelet sets the group itself, for fsGroup)")
 	}
+	if c.GetMount().GetVolumeMountGroup() != "" {
+		return bad("a share can't be mounted for a group (VOLUME_MOUNT_GROUP): neither NFS nor CephFS has such an option")
+	}
 	switch c.GetAccessMode().GetMode() {
 	case csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER, csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY,
 		csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY, csi.VolumeCapability_AccessMode_MULTI_NODE_SINGLE_WRITER,
+		csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER, csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER,
 		csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER:
 		return nil
 	default:

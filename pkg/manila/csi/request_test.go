@@ -48,7 +48,7 @@ func TestCapabilities(t *testing.T) {
 	for mode := range csi.VolumeCapability_AccessMode_Mode_name {
 		m := csi.VolumeCapability_AccessMode_Mode(mode)
 		err := checkCapability(&csi.VolumeCapability{AccessType: mountable, AccessMode: &csi.VolumeCapability_AccessMode{Mode: m}})
-		refused := m == csi.VolumeCapability_AccessMode_UNKNOWN || m == csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER || m == csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER
+		refused := m == csi.VolumeCapability_AccessMode_UNKNOWN
 		if (err != nil) != refused {
 			t.Errorf("mode %s: %v", m, err)
 		}
@@ -60,6 +60,7 @@ func TestCapabilities(t *testing.T) {
 		"block":          {{AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}}, AccessMode: rw}},
 		"no access type": {{AccessMode: rw}},
 		"no access mode": {{AccessType: mountable}},
+		"a group":        {{AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{VolumeMountGroup: "1000"}}, AccessMode: rw}},
 	} {
 		if err := checkCapabilities(c); !errors.Is(err, errRequest) {
 			t.Errorf("%s: %v", name, err)
