@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -204,6 +206,8 @@ func TestCephFSVolume(t *testing.T) {
 	if n := len(cephFuse(t, d.dir)); n != 1 {
 		t.Errorf("%d ceph-fuse processes, want the one that was there before", n)
 	}
+	d.stats(t, v, pod, codes.OK)
+	d.fuseDies(t, publish, content)
 
 	for range 2 {
 		if _, err := d.node.NodeUnpublishVolume(t.Context(), &csi.NodeUnpublishVolumeRequest{VolumeId: v.GetVolumeId(), TargetPath: pod}); err != nil {
@@ -215,6 +219,67 @@ func TestCephFSVolume(t *testing.T) {
 	}
 	d.remove(t, v)
 	d.nothingMounted(t, staging, pod)
+}
+
+// stats asks how full a volume is; it has a quota of 1 GiB.
+func (d *csiDriver) stats(t *testing.T, v *csi.Volume, path string, want codes.Code) {
+	t.Helper()
+	begin := time.Now()
+	got, err := d.node.NodeGetVolumeStats(t.Context(), &csi.NodeGetVolumeStatsRequest{VolumeId: v.GetVolumeId(), VolumePath: path})
+	if status.Code(err) != want || err == nil && got.GetUsage()[0].GetTotal() != 1<<30 {
+		t.Errorf("the stats are %v, %v; want %v", got, err, want)
+	}
+	t.Logf("NodeGetVolumeStats took %v: %v, %v", time.Since(begin).Round(time.Millisecond), got, err)
+}
+
+// fuseDies kills ceph-fuse and gives the volume to another pod: that one gets a live mount with the data, and the first one's is taken away
+// dead or alive.
+func (d *csiDriver) fuseDies(t *testing.T, publish *csi.NodePublishVolumeRequest, content []byte) {
+	t.Helper()
+	if len(cephFuse(t, d.dir)) == 0 {
+		t.Log("ceph-fuse is not killed: the kernel has mounted")
+		return
+	}
+	killCephFuse(t, d.dir)
+	v := &csi.Volume{VolumeId: publish.GetVolumeId()}
+	d.stats(t, v, publish.GetTargetPath(), codes.Unavailable)
+	health, err := d.node.NodeGetVolumeHealth(t.Context(), &csi.NodeGetVolumeHealthRequest{VolumeId: v.GetVolumeId(), StagingTargetPath: publish.GetStagingTargetPath()})
+	if err != nil || len(health.GetVolumeHealth().GetHealthStatuses()) != 1 {
+		t.Errorf("the health is %v, %v", health, err)
+	}
+	second := filepath.Join(d.dir, "pods", "2", "mount")
+	t.Cleanup(func() { // when the test has failed half-way
+		_ = mount.New(mount.Options{}).Unmount(context.WithoutCancel(t.Context()), second)
+	})
+	begin := time.Now()
+	if _, err := d.node.NodePublishVolume(t.Context(), &csi.NodePublishVolumeRequest{
+		VolumeId: v.GetVolumeId(), StagingTargetPath: publish.GetStagingTargetPath(), TargetPath: second, VolumeCapability: rwx(), VolumeContext: publish.GetVolumeContext(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("NodePublishVolume replaced the dead mount in %v", time.Since(begin).Round(time.Millisecond))
+	begin = time.Now()
+	readBack(t, filepath.Join(second, "file"), content)
+	t.Logf("a file that the dead client had written could be read after %v: Ceph waits for the dead client's session to end", time.Since(begin).Round(time.Millisecond))
+	d.stats(t, v, second, codes.OK)
+	if _, err := d.node.NodeUnpublishVolume(t.Context(), &csi.NodeUnpublishVolumeRequest{VolumeId: v.GetVolumeId(), TargetPath: second}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// killCephFuse ends the ceph-fuse processes of a directory, as when a node plugin's container ends, and waits until they are gone.
+func killCephFuse(t *testing.T, dir string) {
+	t.Helper()
+	for _, line := range cephFuse(t, dir) {
+		pid, err := strconv.Atoi(strings.Fields(line)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	}
+	target.Eventually(t, "the end of ceph-fuse", func() bool { return len(cephFuse(t, dir)) == 0 })
 }
 
 func stageAndPublish(t *testing.T, node csi.NodeClient, stage *csi.NodeStageVolumeRequest, publish *csi.NodePublishVolumeRequest) {
@@ -254,7 +319,7 @@ func (d *csiDriver) nothingMounted(t *testing.T, paths ...string) {
 	target.Eventually(t, "the end of ceph-fuse", func() bool { return len(cephFuse(t, d.dir)) == 0 })
 }
 
-// cephFuse finds the ceph-fuse processes whose command line has a path below dir.
+// cephFuse finds the ceph-fuse processes whose command line has a path below dir: number and command line of each.
 func cephFuse(t *testing.T, dir string) (found []string) {
 	t.Helper()
 	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -267,7 +332,7 @@ func cephFuse(t *testing.T, dir string) (found []string) {
 			continue
 		}
 		if args := strings.Split(string(line), "\x00"); strings.HasSuffix(args[0], "ceph-fuse") && strings.Contains(string(line), dir) {
-			found = append(found, strings.Join(args, " "))
+			found = append(found, filepath.Base(filepath.Dir(path))+" "+strings.Join(args, " "))
 		}
 	}
 	return found
