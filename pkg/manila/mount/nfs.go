@@ -34,50 +34,38 @@ func (m *Mounter) MountNFS(ctx context.Context, target string, v NFS) error {
 		}
 		return holds(top, []string{"nfs4", "nfs"}, paths)
 	}
-	return m.ensure(ctx, target, check, func(ctx context.Context) error {
-		var errs []error
-		for _, export := range v.Exports {
-			err := m.mountNFSExport(ctx, target, export, v)
-			if err == nil || ctx.Err() != nil {
-				return err
-			}
-			errs = append(errs, err)
-		}
-		return errors.Join(errs...)
-	})
+	return m.ensure(ctx, target, check, func(ctx context.Context) error { return m.mountNFS(ctx, target, v) })
 }
 
-// mountNFSExport tries the addresses of a server, and at each the versions of NFS, until one is mounted. Only a server that does not answer
-// is tried at its next address.
-func (m *Mounter) mountNFSExport(ctx context.Context, target string, export NFSExport, v NFS) error {
-	servers, err := m.resolve(ctx, export.Host)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, server := range servers {
-		err := m.mountNFSServer(ctx, target, export, server, v)
+// mountNFS tries the exports of a share at all addresses that their hosts have, and at each the versions of NFS, until one is mounted. An export
+// that was refused by its server is not tried at another address of it.
+func (m *Mounter) mountNFS(ctx context.Context, target string, v NFS) error {
+	servers, errs := m.servers(ctx, v)
+	refused := map[NFSExport]bool{}
+	for _, s := range servers {
+		if refused[s.export] {
+			continue
+		}
+		err := m.mountNFSServer(ctx, target, s, v)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		errs = append(errs, err)
-		if !errors.Is(err, ErrHung) {
-			break
-		}
+		refused[s.export] = !errors.Is(err, ErrHung)
 	}
 	return errors.Join(errs...)
 }
 
-func (m *Mounter) mountNFSServer(ctx context.Context, target string, export NFSExport, server netip.Addr, v NFS) error {
+func (m *Mounter) mountNFSServer(ctx context.Context, target string, s nfsServer, v NFS) error {
 	flags, data := split(v.Options)
 	if v.ReadOnly {
 		flags |= unix.MS_RDONLY
 	}
-	data = forFamily(data, server)
-	local := m.localAddress(ctx, server)
+	data = forFamily(data, s.address)
+	local := m.localAddress(ctx, s.address)
 	var errs []error
 	for _, version := range nfsVersions(v.Options) {
-		err := m.call(ctx, export.String(), target, version.fsType(), flags, strings.Join(version.data(data, server, local), ","))
+		err := m.call(ctx, s.export.String(), target, version.fsType(), flags, strings.Join(version.data(data, s.address, local), ","))
 		if err == nil || ctx.Err() != nil {
 			return err
 		}

@@ -177,3 +177,33 @@ func TestZoneIsNoOption(t *testing.T) {
 		}
 	}
 }
+
+// TestServersThatAnswerComeFirst: a server that is away does not keep a share from being mounted from another one.
+func TestServersThatAnswerComeFirst(t *testing.T) {
+	t.Parallel()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.9:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		exports []mount.NFSExport
+		a       []string
+	}{
+		"of a name":      {[]mount.NFSExport{{Host: "nas.example.com", Path: "/a"}}, []string{"127.0.0.8", "127.0.0.9"}},
+		"of the exports": {[]mount.NFSExport{{Host: "127.0.0.8", Path: "/a"}, {Host: "other.example.com", Path: "/a"}, {Host: "127.0.0.9", Path: "/a"}}, nil},
+	} {
+		system := &mounttest.System{}
+		m := mount.New(mount.Options{System: system, Resolver: nameServer(t, c.a, nil)})
+		if err := m.MountNFS(t.Context(), filepath.Join(t.TempDir(), "stage"), mount.NFS{Exports: c.exports, Options: []string{"port=" + port}}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := tried(system.Calls()); len(got) != 1 || !strings.HasSuffix(got[0], "addr=127.0.0.9") {
+			t.Errorf("%s: tried %q", name, got)
+		}
+	}
+}
