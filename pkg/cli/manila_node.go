@@ -22,7 +22,7 @@ func manilaNode() *mode {
 		name:  "manila-node",
 		short: "Serves the CSI node: mounts shares of Manila",
 		long: "manila-node is the node part of a CSI driver for OpenStack Manila: it mounts shares, NFS and CephFS alike. It runs on every node,\n" +
-			"and registers itself with kubelet. NFS needs no OpenStack credential; CephFS needs one, here or in the node-stage secret of the class.",
+			"and registers itself with kubelet (--registration-dir). NFS needs no OpenStack credential; CephFS needs one, here or in the node-stage secret of the class.",
 		cloud:   cloudOptional,
 		options: &manilaNodeOptions{},
 	}

@@ -67,7 +67,7 @@ func TestSanity(t *testing.T) { //nolint:paralleltest // Ginkgo has global state
 	ginkgo.RunSpecs(t, "csi-sanity over the simulator")
 	for _, d := range drivers {
 		d.finish(t)
-		const least = 20 // specs that run with the capabilities that are declared: a suite that skips all would pass, too
+		const least = 60 // specs that run with the capabilities that are declared: a suite that skips all would pass, too
 		if ran[d.name] < least {
 			t.Errorf("%s: %d specs passed, want at least %d", d.name, ran[d.name], least)
 		}
