@@ -188,6 +188,13 @@ func (a *api) becomes(t *testing.T, id, status string) (s object) {
 	return s
 }
 
+// resized waits until a share is available with a size. For a moment after the request it can still be available with the old one:
+// from 2.64 on the scheduler is asked before the status changes.
+func (a *api) resized(t *testing.T, id string, size int) {
+	t.Helper()
+	target.Eventually(t, "share "+id+" being resized", func() bool { return a.becomes(t, id, "available").number("size") == size })
+}
+
 // messages are the texts of a resource's user messages.
 func (a *api) messages(t *testing.T, id string) (out []string) {
 	t.Helper()
