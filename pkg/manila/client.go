@@ -19,6 +19,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Poll is how often something that takes time is looked at; zero means from 0.3 s on, slower and slower up to 5 s.
 	Poll poll.Backoff
+	// Together is what clients share that ask together; nil: this one asks for itself.
+	Together *Together
 }
 
 // Client makes and removes shares in one project. It has no state but the session, and is safe for concurrent use.
@@ -35,6 +37,9 @@ func New(session *openstack.Session, o Options) *Client {
 	if o.Poll == (poll.Backoff{}) {
 		o.Poll = poll.Backoff{First: 300 * time.Millisecond, Max: 5 * time.Second, Factor: 1.1}
 	}
+	if o.Together == nil {
+		o.Together = &Together{}
+	}
 	return &Client{session: session, options: o}
 }
 
@@ -48,11 +53,13 @@ func (c *Client) Provision(ctx context.Context, spec *Spec) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &provision{client: c, api: a, spec: spec}
+	p := &provision{client: c, api: a, spec: spec, crowd: c.options.Together.join(c.session)}
+	defer p.crowd.leave()
 	if p.seen.Share, err = p.find(ctx); err != nil {
 		return nil, pending(spec.Name, err) // the same
 	}
 	for {
+		p.seen.Crowded = p.crowd.large()
 		step := Next(spec, &p.seen)
 		if step.Action == ActionDone {
 			if err := p.finish(ctx); err != nil {
@@ -74,6 +81,7 @@ type provision struct {
 	client *Client
 	api    *api
 	spec   *Spec
+	crowd  *crowd
 	seen   Observed
 	waited int    // pauses since the thing that is waited for changed
 	last   Action // the last thing that was waited for
@@ -83,7 +91,7 @@ type provision struct {
 
 // find picks the share of the spec among those of its name.
 func (p *provision) find(ctx context.Context) (*Share, error) {
-	found, err := p.api.byName(ctx, p.spec.Name)
+	found, err := p.crowd.find(ctx, p.api, p.spec.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +153,7 @@ func (p *provision) clear(ctx context.Context, twin *Share, used string) error {
 }
 
 func (p *provision) act(ctx context.Context, step Step) error {
-	if slices.Contains([]Action{ActionLook, ActionLookExports, ActionLookRules}, step.Action) {
+	if slices.Contains([]Action{ActionLook, ActionLookExports, ActionLookRules, ActionLookAll}, step.Action) {
 		if err := p.pause(ctx, step.Action); err != nil {
 			return err
 		}
@@ -155,17 +163,8 @@ func (p *provision) act(ctx context.Context, step Step) error {
 	switch step.Action {
 	case ActionCreate:
 		return p.create(ctx)
-	case ActionLook:
-		share, err := p.api.get(ctx, o.Share.ID)
-		if err != nil {
-			return err
-		}
-		if share == nil && Classify(o.Share.Status) != PhaseDeleting {
-			// Somebody has deleted it, or a database replica has not heard of it yet. Another one now could be one too many: the next
-			// call looks for it by its name.
-			return vanished(o.Share.ID)
-		}
-		p.saw(share)
+	case ActionLook, ActionLookAll:
+		return p.look(ctx, step.Action == ActionLookAll)
 	case ActionLookExports:
 		o.Looked = true
 		o.Exports, err = p.api.exports(ctx, o.Share.ID)
@@ -187,12 +186,32 @@ func (p *provision) act(ctx context.Context, step Step) error {
 	return err
 }
 
+// look reads the share again, together with others when there are many, and with rules what that tells of its rules.
+func (p *provision) look(ctx context.Context, rules bool) error {
+	before := p.seen.Share
+	share, err := p.crowd.look(ctx, p.api, before.ID, p.client.options.Poll.Wait(0))
+	if err != nil {
+		return err
+	}
+	if share == nil && Classify(before.Status) != PhaseDeleting {
+		// Somebody has deleted it, or a database replica has not heard of it yet. Another one now could be one too many: the next
+		// call looks for it by its name.
+		return vanished(before.ID)
+	}
+	p.saw(share)
+	if rules && share != nil {
+		return p.sawRules(ctx)
+	}
+	return nil
+}
+
 // pause waits before something is looked at again. The first look at the exports of a share that is usable needs none.
 func (p *provision) pause(ctx context.Context, action Action) error {
 	if action == ActionLookExports && !p.seen.Looked && Classify(p.seen.Share.Status).Usable() {
 		return nil
 	}
-	if (action == ActionLookRules) != (p.last == ActionLookRules) {
+	rules := func(a Action) bool { return a == ActionLookRules || a == ActionLookAll }
+	if rules(action) != rules(p.last) {
 		p.waited = 0
 	}
 	p.last = action
@@ -212,6 +231,20 @@ func (p *provision) saw(share *Share) {
 		return
 	}
 	o.Share = share
+}
+
+// sawRules notes the state of all rules together. Where that is not known, or bad, the rules are asked for one by one.
+func (p *provision) sawRules(ctx context.Context) (err error) {
+	o := &p.seen
+	switch o.Share.RulesStatus {
+	case "active":
+		for i := range o.Rules {
+			o.Rules[i].State = "active"
+		}
+	case "error", "": // or the share was read by itself, since the others have gone
+		o.Rules, err = p.api.rules(ctx, o.Share.ID)
+	}
+	return err
 }
 
 // createTimeout is how long the answer to a create is waited for.
@@ -331,7 +364,8 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 
 func (c *Client) remove(ctx context.Context, a *api, id string) error {
 	// The first DELETE goes out unseen: mostly it is accepted.
-	r := &removal{client: c, api: a, id: id, seen: Observed{Share: &Share{ID: id, Status: "available"}}}
+	r := &removal{client: c, api: a, id: id, crowd: c.options.Together.join(c.session), seen: Observed{Share: &Share{ID: id, Status: "available"}}}
+	defer r.crowd.leave()
 	for {
 		step := Next(nil, &r.seen)
 		if step.Action == ActionDone {
@@ -348,6 +382,7 @@ type removal struct {
 	client           *Client
 	api              *api
 	id               string
+	crowd            *crowd
 	seen             Observed
 	waited, refusals int
 }
@@ -369,7 +404,7 @@ func (r *removal) act(ctx context.Context, step Step) error {
 			return fmt.Errorf("waiting for share %s to be deleted: %w", r.id, err)
 		}
 		r.waited++
-		share, err := r.api.get(ctx, r.id)
+		share, err := r.crowd.look(ctx, r.api, r.id, r.client.options.Poll.Wait(0))
 		r.seen = Observed{Share: share}
 		return err
 	default:

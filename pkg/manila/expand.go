@@ -76,7 +76,8 @@ func (c *Client) Expand(ctx context.Context, id string, size, most int) (*Share,
 	if err != nil {
 		return nil, err
 	}
-	e := &expansion{client: c, api: a, id: valid, size: size, seen: ExpandSeen{CanForce: a.has(forcedExtend)}}
+	e := &expansion{client: c, api: a, id: valid, size: size, crowd: c.options.Together.join(c.session), seen: ExpandSeen{CanForce: a.has(forcedExtend)}}
+	defer e.crowd.leave()
 	if e.seen.Share, err = a.get(ctx, valid); err != nil {
 		return nil, err
 	}
@@ -100,6 +101,7 @@ type expansion struct {
 	api     *api
 	id      string
 	size    int
+	crowd   *crowd
 	waited  int
 	refused bool // the last extend was refused for the share's status
 	seen    ExpandSeen
@@ -127,7 +129,7 @@ func (e *expansion) act(ctx context.Context, step Step) error {
 }
 
 func (e *expansion) look(ctx context.Context) (err error) {
-	e.seen.Share, err = e.api.get(ctx, e.id)
+	e.seen.Share, err = e.crowd.look(ctx, e.api, e.id, e.client.options.Poll.Wait(0))
 	return err
 }
 

@@ -2,6 +2,7 @@ package manila
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
@@ -127,10 +128,27 @@ func (c *Client) Shares(ctx context.Context, cluster, token string, limit int) (
 	return p.page(ctx, token, limit)
 }
 
+// listedShare has what gophercloud's shares lack.
+type listedShare struct {
+	shares.Share
+
+	rules struct {
+		Status string `json:"access_rules_status"`
+	}
+}
+
+// UnmarshalJSON reads both parts.
+func (s *listedShare) UnmarshalJSON(b []byte) error {
+	if err := json.Unmarshal(b, &s.Share); err != nil {
+		return err
+	}
+	return json.Unmarshal(b, &s.rules)
+}
+
 // listShares reads one page of shares.
 func (a *api) listShares(ctx context.Context, query url.Values) ([]*Share, error) {
 	var body struct {
-		Shares []shares.Share `json:"shares"`
+		Shares []listedShare `json:"shares"`
 	}
 	if err := a.read(ctx, "shares/detail?"+query.Encode(), &body); err != nil {
 		return nil, fmt.Errorf("listing shares: %w", err)
@@ -140,8 +158,10 @@ func (a *api) listShares(ctx context.Context, query url.Values) ([]*Share, error
 	}
 	out := make([]*Share, 0, len(body.Shares))
 	for i := range body.Shares {
-		if isShare(&body.Shares[i]) {
-			out = append(out, fromAPI(&body.Shares[i]))
+		if one := &body.Shares[i]; isShare(&one.Share) {
+			s := fromAPI(&one.Share)
+			s.RulesStatus = one.rules.Status
+			out = append(out, s)
 		}
 	}
 	return out, nil

@@ -56,6 +56,7 @@ const (
 	ActionGrant       Action = "grant"        // POST the rule of Step.Grant
 	ActionDeny        Action = "deny"         // remove the rule of Step.Rule
 	ActionLookRules   Action = "look rules"   // read the rules again
+	ActionLookAll     Action = "look all"     // read the share again, which tells of its rules, too
 	ActionDelete      Action = "delete"       // DELETE the share
 	ActionDone        Action = "done"
 	ActionFail        Action = "fail" // with Step.Err
@@ -82,6 +83,8 @@ type Observed struct {
 	Rules      []Rule
 	RulesKnown bool
 	Granted    []string
+	// Crowded says that shares are read together with others: then that costs less than what has to be asked for one by one.
+	Crowded bool
 	// Refused says that Manila has refused to delete the share in its current status.
 	Refused bool
 }
@@ -122,7 +125,7 @@ func nextShare(spec *Spec, o *Observed) (step Step, settled bool) {
 	switch {
 	case len(o.Exports) > 0: // Manila writes them when the back end has made the share, a moment before the status
 		return Step{}, false
-	case phase.Usable() || phase == PhasePending && !o.Looked:
+	case phase.Usable() || phase == PhasePending && !o.Looked && !o.Crowded:
 		return Step{Action: ActionLookExports}, true
 	default:
 		return Step{Action: ActionLook}, true
@@ -161,6 +164,9 @@ func nextRules(spec *Spec, o *Observed) Step {
 			return step
 		}
 		wait = wait || step.Action == ActionLookRules
+	}
+	if wait && o.Crowded && o.Ours && !slices.ContainsFunc(spec.Grants, func(g Grant) bool { return g.Kind != KindIP }) {
+		return Step{Action: ActionLookAll} // all its rules are ours, and have no key that we wait for
 	}
 	if wait {
 		return Step{Action: ActionLookRules}

@@ -18,6 +18,8 @@ type Clouds struct {
 	Files params.Files
 	// Options are those of every client.
 	Options manila.Options
+
+	together manila.Together
 }
 
 func (c *Clouds) client(secret map[string]string) (*manila.Client, error) {
@@ -34,5 +36,7 @@ func (c *Clouds) client(secret map[string]string) (*manila.Client, error) {
 	if credential == nil {
 		return nil, fmt.Errorf("%w: the request has none in its secret, and the driver has none of its own (--os-cloud)", errNoCredential)
 	}
-	return manila.New(c.Pool.Session(credential), c.Options), nil
+	options := c.Options
+	options.Together = &c.together
+	return manila.New(c.Pool.Session(credential), options), nil
 }

@@ -138,3 +138,25 @@ func TestMessages(t *testing.T) {
 	a.want(t, http.StatusAccepted, http.MethodDelete, "shares/"+id, nil)
 	a.gone(t, "shares/"+id)
 }
+
+// TestRulesTogether: when a share says that its rules are active, each of them is, also those that were granted a moment ago.
+func TestRulesTogether(t *testing.T) {
+	t.Parallel()
+	_, a := open(t)
+	id := a.share(t, object{"share_type": "cephfs-nfs"}).text("id")
+	for _, to := range []string{"10.1.0.1", "10.1.0.2", "10.1.0.3"} {
+		r := a.action(t, http.StatusOK, id, "allow_access", grant("ip", to, "rw")).object("access")
+		target.Eventually(t, "the rules being active", func() bool {
+			for _, s := range a.want(t, http.StatusOK, http.MethodGet, "shares/detail", nil).list("shares") {
+				if s.text("id") != id || s.text("access_rules_status") != "active" {
+					continue
+				}
+				if state := a.rule(t, r.text("id")).text("state"); state != "active" {
+					t.Errorf("the rules are active, and the one for %s is %s", to, state)
+				}
+				return true
+			}
+			return false
+		})
+	}
+}

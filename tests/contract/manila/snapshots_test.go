@@ -131,12 +131,12 @@ func TestOrderOfIDs(t *testing.T) {
 		shares = append(shares, a.share(t, object{"name": sprintf("%s-%d", name, i)}).text("id"))
 		snapshots = append(snapshots, a.snapshot(t, shares[0]).text("id"))
 	}
+	filters := map[string][]string{"shares": {"name~", name}, "snapshots": {"share_id", shares[0]}} // others make some, too
 	for kind, made := range map[string][]string{"shares": shares, "snapshots": snapshots} {
-		filter := map[string][]string{"shares": {"name~", name}, "snapshots": {"share_id", shares[0]}}[kind] // others make some, too
 		slices.Sort(made)
 		var all []string
 		for offset := 0; ; offset++ {
-			page := ids(a.want(t, http.StatusOK, http.MethodGet, kind+"/detail"+query(append(filter, "limit", "1", "offset", sprintf("%d", offset), "sort_key", "id", "sort_dir", "asc")...), nil).list(kind))
+			page := ids(a.want(t, http.StatusOK, http.MethodGet, kind+"/detail"+query(append(filters[kind], "limit", "1", "offset", sprintf("%d", offset), "sort_key", "id", "sort_dir", "asc")...), nil).list(kind))
 			if len(page) == 0 {
 				break
 			}

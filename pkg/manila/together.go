@@ -1,0 +1,228 @@
+package manila
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"mooring/pkg/openstack"
+	"mooring/pkg/poll"
+)
+
+// many is how many shares have to be in flight for their questions to be asked together.
+const many = 8
+
+// Together lets calls that go on at the same time ask Manila together: one list tells of all the shares that are waited for, and
+// another which names there are. Without it every call asks for itself. The zero value is ready, and safe for concurrent use.
+type Together struct {
+	mu     sync.Mutex
+	crowds map[*openstack.Session]*crowd
+}
+
+// crowd is what goes on in one session.
+type crowd struct {
+	together *Together
+	session  *openstack.Session
+	size     int // guarded by together.mu
+
+	names, looks rounds
+}
+
+// join counts a call in, until it leaves.
+func (t *Together) join(session *openstack.Session) *crowd {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c, ok := t.crowds[session]
+	if !ok {
+		c = &crowd{together: t, session: session}
+		if t.crowds == nil {
+			t.crowds = map[*openstack.Session]*crowd{}
+		}
+		t.crowds[session] = c
+	}
+	c.size++
+	return c
+}
+
+func (c *crowd) leave() {
+	c.together.mu.Lock()
+	defer c.together.mu.Unlock()
+	if c.size--; c.size == 0 {
+		delete(c.together.crowds, c.session)
+	}
+}
+
+func (c *crowd) large() bool { return c.now() >= many }
+
+// now is how many there are.
+func (c *crowd) now() int {
+	c.together.mu.Lock()
+	defer c.together.mu.Unlock()
+	return c.size
+}
+
+// pace is the time between two looks: the more shares are in flight, the longer, up to a second.
+func (c *crowd) pace(least time.Duration) time.Duration {
+	const each, most = 2 * time.Millisecond, time.Second
+	return max(least, min(most, least+time.Duration(c.now()-many)*each))
+}
+
+// found has the shares that a round has found, by its keys.
+type found map[string][]*Share
+
+// rounds answer questions that come at about the same time with one call: a question that comes while a round is under way is one
+// of the next. So an answer is never older than its question.
+type rounds struct {
+	mu      sync.Mutex
+	next    *round
+	running bool
+	began   time.Time // the last round
+}
+
+// round is one call for several questions.
+type round struct {
+	keys   map[string]bool
+	askers int
+	ctx    context.Context //nolint:containedctx // it lives as long as anybody waits for the answers
+	cancel context.CancelFunc
+	call   roundCall
+	done   chan struct{}
+
+	answers found
+	err     error
+}
+
+type roundCall func(ctx context.Context, keys map[string]bool) (found, error)
+
+// ask waits for the answer of a round, which begins no sooner than interval after the one before.
+func (r *rounds) ask(ctx context.Context, key string, interval time.Duration, call roundCall) ([]*Share, error) {
+	r.mu.Lock()
+	if r.next == nil {
+		work, cancel := context.WithCancel(context.WithoutCancel(ctx)) // others wait for it, too
+		r.next = &round{keys: map[string]bool{}, ctx: work, cancel: cancel, call: call, done: make(chan struct{})}
+	}
+	mine := r.next
+	mine.keys[key] = true
+	mine.askers++
+	if !r.running {
+		r.running = true
+		go r.run(interval)
+	}
+	r.mu.Unlock()
+	select {
+	case <-mine.done:
+		return mine.answers[key], mine.err
+	case <-ctx.Done():
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if mine.askers--; mine.askers == 0 {
+			mine.cancel()
+			if r.next == mine {
+				r.next = nil
+			}
+		}
+		return nil, ctx.Err()
+	}
+}
+
+// run makes one round after the other until nobody asks any more.
+func (r *rounds) run(interval time.Duration) {
+	for {
+		r.mu.Lock()
+		next, pause := r.next, interval-time.Since(r.began)
+		if next == nil {
+			r.running = false
+			r.mu.Unlock()
+			return
+		}
+		if pause > 0 {
+			r.mu.Unlock()
+			_ = poll.Sleep(next.ctx, pause) // when all have left, there is another round, or none
+			continue
+		}
+		r.next, r.began = nil, time.Now()
+		r.mu.Unlock()
+		next.answers, next.err = next.call(next.ctx, next.keys)
+		next.cancel()
+		close(next.done)
+	}
+}
+
+// find is byName, together with others when there are many.
+func (c *crowd) find(ctx context.Context, a *api, name string) ([]*Share, error) {
+	if !c.large() {
+		return a.byName(ctx, name)
+	}
+	answer, err := c.names.ask(ctx, name, 0, func(ctx context.Context, names map[string]bool) (found, error) {
+		out := found{}
+		if len(names) == 1 {
+			for name := range names {
+				shares, err := a.byName(ctx, name)
+				return found{name: shares}, err
+			}
+		}
+		p := pager[*Share]{
+			id:   func(s *Share) string { return s.ID },
+			keep: func(s *Share) bool { return names[s.Name] },
+			read: func(ctx context.Context, offset, limit int) ([]*Share, error) {
+				return a.listShares(ctx, pageOf(nil, offset, limit))
+			},
+		}
+		all, _, err := p.page(ctx, "", 0)
+		for _, s := range all {
+			out[s.Name] = append(out[s.Name], s)
+		}
+		return out, err
+	})
+	own := make([]*Share, 0, len(answer))
+	for _, s := range answer { // others may have asked the same
+		share := *s
+		own = append(own, &share)
+	}
+	return own, err
+}
+
+// look is get, together with others when there are many: the newest shares in one list, and what is not among them one by one.
+func (c *crowd) look(ctx context.Context, a *api, id string, least time.Duration) (*Share, error) {
+	if !c.large() {
+		return a.get(ctx, id)
+	}
+	answer, err := c.looks.ask(ctx, id, c.pace(least), func(ctx context.Context, ids map[string]bool) (found, error) { return a.getMany(ctx, ids) })
+	if err != nil || len(answer) == 0 {
+		return nil, err
+	}
+	share := *answer[0] // others may have asked the same
+	return &share, nil
+}
+
+// getMany reads several shares; those that are not there are not in the answer.
+func (a *api) getMany(ctx context.Context, ids map[string]bool) (found, error) {
+	out := found{}
+	if len(ids) > 1 {
+		limit := min(pageSize, max(fullPage, 2*len(ids)))
+		newest, err := a.listShares(ctx, url.Values{"sort_key": {"created_at"}, "sort_dir": {"desc"}, "limit": {strconv.Itoa(limit)}})
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range newest {
+			if ids[s.ID] {
+				out[s.ID] = []*Share{s}
+			}
+		}
+	}
+	for id := range ids {
+		if out[id] != nil {
+			continue
+		}
+		s, err := a.get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if s != nil {
+			out[id] = []*Share{s}
+		}
+	}
+	return out, nil
+}
