@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -94,7 +93,7 @@ func isShare(s *shares.Share) bool {
 	if s == nil {
 		return false
 	}
-	_, ok := byID(s.ID)
+	_, ok := openstack.ParseUUID(s.ID)
 	return ok
 }
 
@@ -281,20 +280,4 @@ func (a *api) message(ctx context.Context, id string) string {
 		return ""
 	}
 	return all[0].UserMessage
-}
-
-// byID refuses what can't be an id before it becomes a path: "../limits" and friends.
-func byID(id string) (string, bool) {
-	const hyphened = 36
-	if len(id) != hyphened || url.PathEscape(id) != id {
-		return "", false
-	}
-	for i, c := range []byte(id) {
-		hyphen := i == 8 || i == 13 || i == 18 || i == 23
-		hex := c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
-		if hyphen != (c == '-') || !hyphen && !hex {
-			return "", false
-		}
-	}
-	return strings.ToLower(id), true
 }

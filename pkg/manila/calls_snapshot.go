@@ -35,7 +35,7 @@ func (b *snapshotBody) snapshot() *Snapshot {
 	if b == nil {
 		return nil
 	}
-	if _, ok := byID(b.ID); !ok {
+	if _, ok := openstack.ParseUUID(b.ID); !ok {
 		return nil
 	}
 	return &Snapshot{

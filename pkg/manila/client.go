@@ -351,7 +351,7 @@ func (p *provision) volume() *Volume {
 
 // Delete removes a share and returns when it is gone. A share that is not there, or an id that can't be one, is no error.
 func (c *Client) Delete(ctx context.Context, id string) error {
-	id, ok := byID(id)
+	id, ok := openstack.ParseUUID(id)
 	if !ok {
 		return nil
 	}
@@ -429,7 +429,7 @@ func (r *removal) refused(ctx context.Context) error {
 
 // Share reads a share. The error is openstack.ErrNotFound when there is none.
 func (c *Client) Share(ctx context.Context, id string) (*Share, error) {
-	valid, ok := byID(id)
+	valid, ok := openstack.ParseUUID(id)
 	if !ok {
 		return nil, fmt.Errorf("share %q: %w", id, openstack.ErrNotFound)
 	}
@@ -464,7 +464,7 @@ func (c *Client) ShareByName(ctx context.Context, name string) (*Share, error) {
 
 // Exports reads the usable export locations of a share, the best first.
 func (c *Client) Exports(ctx context.Context, id string) ([]Export, error) {
-	valid, ok := byID(id)
+	valid, ok := openstack.ParseUUID(id)
 	if !ok {
 		return nil, fmt.Errorf("share %q: %w", id, openstack.ErrNotFound)
 	}
@@ -478,7 +478,7 @@ func (c *Client) Exports(ctx context.Context, id string) ([]Export, error) {
 // CephxRule reads the cephx rule that a CephFS share is mounted with: the one of the id, or without an id the first active one.
 // Its key is set.
 func (c *Client) CephxRule(ctx context.Context, share, rule string) (*Rule, error) {
-	valid, ok := byID(share)
+	valid, ok := openstack.ParseUUID(share)
 	if !ok {
 		return nil, fmt.Errorf("share %q: %w", share, openstack.ErrNotFound)
 	}

@@ -68,7 +68,7 @@ func NextExpand(size, most int, o *ExpandSeen) Step {
 // Expand makes a share have at least size GiB and returns when it has, with the share as it is then. Shares grow while they are
 // in use. A share that has more than most GiB (0: any) is an ErrTooLarge. It can be called again after any error.
 func (c *Client) Expand(ctx context.Context, id string, size, most int) (*Share, error) {
-	valid, ok := byID(id)
+	valid, ok := openstack.ParseUUID(id)
 	if !ok {
 		return nil, fmt.Errorf("share %q: %w", id, openstack.ErrNotFound)
 	}

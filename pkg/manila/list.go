@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
+
+	"mooring/pkg/openstack"
 )
 
 const (
@@ -33,7 +35,7 @@ func parseToken(token string) (cursor, error) {
 	}
 	position, after, _ := strings.Cut(token, ".")
 	n, err := strconv.Atoi(position)
-	id, ok := byID(after)
+	id, ok := openstack.ParseUUID(after)
 	if err != nil || n < 0 || !ok {
 		return cursor{}, fmt.Errorf("%w: %q", ErrToken, token)
 	}
@@ -172,7 +174,7 @@ func (a *api) listShares(ctx context.Context, query url.Values) ([]*Share, error
 func (c *Client) Snapshots(ctx context.Context, share, cluster, token string, limit int) (found []*Snapshot, next string, err error) {
 	filter := url.Values{}
 	if share != "" {
-		valid, ok := byID(share)
+		valid, ok := openstack.ParseUUID(share)
 		if !ok {
 			return nil, "", nil
 		}

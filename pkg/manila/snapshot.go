@@ -87,7 +87,7 @@ func NextSnapshot(spec *SnapshotSpec, o *SnapshotSeen) Step {
 // Snapshot finds or makes the snapshot of a spec and returns when a share can be made from it. It can be called again after any
 // error, and then goes on where things stand.
 func (c *Client) Snapshot(ctx context.Context, spec *SnapshotSpec) (*Snapshot, error) {
-	valid, ok := byID(spec.ShareID)
+	valid, ok := openstack.ParseUUID(spec.ShareID)
 	if !ok {
 		return nil, fmt.Errorf("share %q: %w", spec.ShareID, openstack.ErrNotFound)
 	}
@@ -111,7 +111,7 @@ func (c *Client) snapshot(ctx context.Context, a *api, spec *SnapshotSpec) (*Sna
 
 // DeleteSnapshot removes a snapshot and returns when it is gone. One that is not there, or an id that can't be one, is no error.
 func (c *Client) DeleteSnapshot(ctx context.Context, id string) error {
-	valid, ok := byID(id)
+	valid, ok := openstack.ParseUUID(id)
 	if !ok {
 		return nil
 	}
@@ -257,7 +257,7 @@ func (t *taking) remove(ctx context.Context) error {
 
 // SnapshotByID reads a snapshot. The error is openstack.ErrNotFound when there is none.
 func (c *Client) SnapshotByID(ctx context.Context, id string) (*Snapshot, error) {
-	valid, ok := byID(id)
+	valid, ok := openstack.ParseUUID(id)
 	if !ok {
 		return nil, fmt.Errorf("snapshot %q: %w", id, openstack.ErrNotFound)
 	}

@@ -49,7 +49,7 @@ func (p *provision) resolved(ctx context.Context) (*Spec, error) {
 	case p.spec.SnapshotID == "":
 		return p.spec, nil
 	}
-	id, ok := byID(p.spec.SnapshotID)
+	id, ok := openstack.ParseUUID(p.spec.SnapshotID)
 	if !ok {
 		return nil, fmt.Errorf("snapshot %q: %w", p.spec.SnapshotID, openstack.ErrNotFound)
 	}
@@ -65,7 +65,7 @@ func (p *provision) resolved(ctx context.Context) (*Spec, error) {
 
 // cloneSource finds or makes the snapshot by which a share is cloned.
 func (p *provision) cloneSource(ctx context.Context) (*Spec, error) {
-	share, ok := byID(p.spec.CloneOf)
+	share, ok := openstack.ParseUUID(p.spec.CloneOf)
 	if !ok {
 		return nil, fmt.Errorf("share %q: %w", p.spec.CloneOf, openstack.ErrNotFound)
 	}
@@ -102,7 +102,7 @@ func (p *provision) finish(ctx context.Context) error {
 	if p.spec.CloneOf == "" || share.SnapshotID == "" {
 		return nil
 	}
-	id, ok := byID(share.SnapshotID)
+	id, ok := openstack.ParseUUID(share.SnapshotID)
 	if !ok {
 		return nil
 	}

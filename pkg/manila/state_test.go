@@ -127,15 +127,3 @@ func TestUsableExports(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
-
-func TestByID(t *testing.T) {
-	t.Parallel()
-	if id, ok := byID("5F0A9E2C-1111-4222-8333-444455556666"); !ok || id != "5f0a9e2c-1111-4222-8333-444455556666" {
-		t.Errorf("a UUID: %q, %v", id, ok)
-	}
-	for _, bad := range []string{"", "fake-vol-id", "../../../limits", "5f0a9e2c-1111-4222-8333-44445555666g", "5f0a9e2c11114222833344445555666677aa", "5f0a9e2c-1111-4222-8333-444455556666/x"} {
-		if id, ok := byID(bad); ok {
-			t.Errorf("%q passes as %q", bad, id)
-		}
-	}
-}

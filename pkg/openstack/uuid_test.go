@@ -16,7 +16,7 @@ func TestParseUUID(t *testing.T) {
 		}
 	}
 	for _, s := range []string{
-		"", "fake-vol-id", good[1:], good + "0", strings.ReplaceAll(good, "-", ""), "0b7e6a3c-5e2f-4a53-9d5b-7d5f6a1f2a3g", "0b7e6a3c/5e2f/4a53/9d5b/7d5f6a1f2a3b",
+		"", "fake-vol-id", "../../../limits", good + "/x", "5f0a9e2c11114222833344445555666677aa", good[1:], good + "0", strings.ReplaceAll(good, "-", ""), "0b7e6a3c-5e2f-4a53-9d5b-7d5f6a1f2a3g", "0b7e6a3c/5e2f/4a53/9d5b/7d5f6a1f2a3b",
 		"../../../../../../../../../shares?a=", "0b7e6a3c-5e2f-4a53-9d5b--d5f6a1f2a3b", "ｂb7e6a3c-5e2f-4a53-9d5b-7d5f6a1f2a",
 	} {
 		if id, ok := openstack.ParseUUID(s); ok {
