@@ -2,58 +2,29 @@ package csi_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
 
-	spec "github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"mooring/pkg/manila/csi"
+	"mooring/pkg/manila/csi/csitest"
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
 )
 
-// matrixRPC is an RPC of the fault matrix, on the volume that is there before it.
-type matrixRPC struct {
-	name string
-	call func(ctx context.Context, c *csi.Controller, volume string) error
-	left openstacksim.ManilaCounts // when it has ended well
-}
-
-func matrix() []matrixRPC {
-	create := func(change ...func(*spec.CreateVolumeRequest)) func(context.Context, *csi.Controller, string) error {
-		return func(ctx context.Context, c *csi.Controller, _ string) error {
-			_, err := c.CreateVolume(ctx, request("NFS", append(change, func(r *spec.CreateVolumeRequest) { r.Name = "new" })...))
-			return err
-		}
+// ways are the ways in which a cloud spoils a call.
+func ways() map[string]openstacksim.Fault {
+	faults := map[string]openstacksim.Fault{"dropped before": {Drop: true}, "dropped after": {DropAfter: true}, "slow": {Delay: 350 * time.Millisecond}}
+	for _, code := range []int{401, 403, 404, 409, 413, 429, 500, 503} {
+		faults[strconv.Itoa(code)] = openstacksim.Fault{Status: code}
 	}
-	two := openstacksim.ManilaCounts{Shares: 2, Rules: 2}
-	return []matrixRPC{
-		{"CreateVolume NFS", create(), two},
-		{"CreateVolume CEPHFS", create(func(r *spec.CreateVolumeRequest) { r.Parameters = request("CEPHFS").GetParameters() }), two},
-		{"CreateVolume from a volume", func(ctx context.Context, c *csi.Controller, volume string) error {
-			return create(func(r *spec.CreateVolumeRequest) { r.VolumeContentSource = fromVolume(volume) })(ctx, c, volume)
-		}, two},
-		{"ControllerExpandVolume", func(ctx context.Context, c *csi.Controller, volume string) error {
-			r, err := c.ControllerExpandVolume(ctx, &spec.ControllerExpandVolumeRequest{VolumeId: volume, CapacityRange: &spec.CapacityRange{RequiredBytes: 2 << 30}})
-			if err == nil && r.GetCapacityBytes() != 2<<30 {
-				return fmt.Errorf("expanded to %v", r)
-			}
-			return err
-		}, openstacksim.ManilaCounts{Shares: 1, Rules: 1}},
-		{"CreateSnapshot", func(ctx context.Context, c *csi.Controller, volume string) error {
-			_, err := c.CreateSnapshot(ctx, &spec.CreateSnapshotRequest{Name: "snapshot", SourceVolumeId: volume})
-			return err
-		}, openstacksim.ManilaCounts{Shares: 1, Rules: 1, Snapshots: 1}},
-		{"DeleteVolume", func(ctx context.Context, c *csi.Controller, volume string) error {
-			_, err := c.DeleteVolume(ctx, &spec.DeleteVolumeRequest{VolumeId: volume})
-			return err
-		}, openstacksim.ManilaCounts{}},
-	}
+	return faults
 }
 
 // TestFaultMatrix spoils each call of each RPC once, in each way that a cloud has; the calls are those in the log of an RPC that
@@ -61,75 +32,80 @@ func matrix() []matrixRPC {
 // well, nothing is there twice, and it leaves nothing when all that is listed is deleted. No answer on the way is Internal.
 func TestFaultMatrix(t *testing.T) {
 	t.Parallel()
-	delays := openstacksim.ManilaDelays{Create: 10 * time.Millisecond, Grant: 10 * time.Millisecond, Extend: 10 * time.Millisecond, Snapshot: 10 * time.Millisecond, CreateFromSnapshot: 10 * time.Millisecond}
-	faults := map[string]openstacksim.Fault{"dropped before": {Drop: true}, "dropped after": {DropAfter: true}, "slow": {Delay: 350 * time.Millisecond}}
-	for _, code := range []int{401, 403, 404, 409, 413, 429, 500, 503} {
-		faults[strconv.Itoa(code)] = openstacksim.Fault{Status: code}
-	}
-	for _, rpc := range matrix() {
-		good := start(t, openstacksim.ManilaConfig{Delays: delays})
-		volume := good.create(t, "NFS").GetVolumeId()
-		good.Calls.Reset()
-		if err := rpc.call(t.Context(), good.controller, volume); err != nil {
-			t.Fatalf("%s: %v", rpc.name, err)
-		}
-		_, calls := good.counts()
-		for n := range calls {
-			for name, fault := range faults {
-				t.Run(fmt.Sprintf("%s call %d %s", rpc.name, n, name), func(t *testing.T) {
-					t.Parallel()
-					d := start(t, openstacksim.ManilaConfig{Delays: delays})
-					volume := d.create(t, "NFS").GetVolumeId()
+	cfg := openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{
+		Create: 10 * time.Millisecond, Grant: 10 * time.Millisecond, Extend: 10 * time.Millisecond, Snapshot: 10 * time.Millisecond, CreateFromSnapshot: 10 * time.Millisecond,
+	}}
+	for _, rpc := range csitest.Matrix() {
+		t.Run(rpc.Name, func(t *testing.T) {
+			t.Parallel()
+			good := start(t, cfg)
+			id := good.before(t, rpc)
+			good.Calls.Reset()
+			if _, err := csitest.Server(good.controller)(t.Context(), rpc.Request(id)); err != nil {
+				t.Fatal(err)
+			}
+			_, calls := good.counts()
+			var cells errgroup.Group // they mostly wait, so there are more at a time than processors
+			cells.SetLimit(16)
+			for n := range calls {
+				for name, fault := range ways() {
+					d := start(t, cfg)
+					id := d.before(t, rpc)
 					fault.Service, fault.Path, fault.Skip, fault.Count = openstacksim.ServiceManila, `^/v2/.`, n, 1
 					d.Faults.Add(fault)
-					d.converge(t, rpc, volume)
-				})
+					cells.Go(func() error {
+						if err := d.converge(t.Context(), rpc, id); err != nil {
+							t.Errorf("call %d %s: %v", n, name, err)
+						}
+						return nil
+					})
+				}
 			}
-		}
+			_ = cells.Wait() // they tell t
+		})
 	}
 }
 
-// converge calls an RPC until it ends well, each time in a process that knows nothing of the one before, and cleans up.
-func (d *driver) converge(t *testing.T, rpc matrixRPC, volume string) {
+func (d *driver) before(t *testing.T, rpc csitest.RPC) (id string) {
 	t.Helper()
+	id, err := rpc.Before(t.Context(), csitest.Server(d.controller))
+	if err != nil {
+		t.Fatalf("%s: %v", rpc.Name, err)
+	}
+	return id
+}
+
+// process is a controller that knows nothing of the one before it.
+func (d *driver) process() (c *csi.Controller, end func()) {
+	pool := openstack.NewPool(openstack.Options{})
+	return &csi.Controller{ClusterID: d.controller.ClusterID, Clouds: &csi.Clouds{Pool: pool, Own: d.controller.Clouds.Own, Options: d.controller.Clouds.Options}}, pool.Close
+}
+
+// converge calls an RPC until it ends well, each time in a process that knows nothing of the one before, and cleans up.
+func (d *driver) converge(ctx context.Context, rpc csitest.RPC, id string) (wrong error) {
 	var err error
 	for range 12 {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		pool := openstack.NewPool(openstack.Options{})
-		c := &csi.Controller{ClusterID: d.controller.ClusterID, Clouds: &csi.Clouds{Pool: pool, Own: d.controller.Clouds.Own, Options: d.controller.Clouds.Options}}
-		err = rpc.call(ctx, c, volume)
+		bound, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		c, end := d.process()
+		_, err = csitest.Server(c)(bound, rpc.Request(id))
 		cancel()
-		pool.Close()
+		end()
 		if err == nil {
 			break
 		}
-		if code := status.Code(err); slices.Contains([]codes.Code{codes.Internal, codes.Unknown}, code) {
-			t.Errorf("%v: %v", code, err)
+		if code := status.Code(err); code == codes.Internal || code == codes.Unknown {
+			wrong = errors.Join(wrong, fmt.Errorf("code %v: %w", code, err))
 		}
 	}
-	if got := d.Manila.Counts(); err != nil || got != rpc.left {
-		t.Fatalf("%+v, want %+v: %v", got, rpc.left, err)
+	if got := d.Manila.Counts(); err != nil || got != openstacksim.ManilaCounts(rpc.Left) {
+		return errors.Join(wrong, fmt.Errorf("there are %+v, want %+v: %w", got, rpc.Left, err))
 	}
 	d.Faults.Clear() // it had fewer polls than the good one, and the fault is still to come
-	snapshots, err := d.controller.ListSnapshots(t.Context(), &spec.ListSnapshotsRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range snapshots.GetEntries() {
-		if _, err := d.controller.DeleteSnapshot(t.Context(), &spec.DeleteSnapshotRequest{SnapshotId: e.GetSnapshot().GetSnapshotId()}); err != nil {
-			t.Error(err)
-		}
-	}
-	volumes, err := d.controller.ListVolumes(t.Context(), &spec.ListVolumesRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range volumes.GetEntries() {
-		if _, err := d.controller.DeleteVolume(t.Context(), &spec.DeleteVolumeRequest{VolumeId: e.GetVolume().GetVolumeId()}); err != nil {
-			t.Error(err)
-		}
+	if err := csitest.DeleteAll(ctx, csitest.Server(d.controller)); err != nil {
+		wrong = errors.Join(wrong, err)
 	}
 	if got := d.Manila.Counts(); got != (openstacksim.ManilaCounts{}) {
-		t.Errorf("left: %+v", got)
+		wrong = errors.Join(wrong, fmt.Errorf("left: %+v", got))
 	}
+	return wrong
 }
