@@ -178,13 +178,13 @@ func (o grantOpts) ToGrantAccessMap() (map[string]any, error) {
 	return gophercloud.BuildRequestBody(o, "allow_access")
 }
 
-func (a *api) grant(ctx context.Context, share string, g Grant) (*Rule, error) {
+func (a *api) grant(ctx context.Context, share string, g Grant, metadata map[string]string) (*Rule, error) {
 	if g.isIPv6() && !a.has(ipv6Rules) {
 		return nil, fmt.Errorf("%w: access rules for IPv6 addresses (%s) need microversion %s, and it has %s", ErrTooOld, g.To, ipv6Rules, a.version)
 	}
 	o := grantOpts{AccessType: g.Kind, AccessTo: g.To, AccessLevel: g.Level}
 	if a.has(ruleMetadata) {
-		o.Metadata = map[string]string{ManagedByKey: ManagedBy}
+		o.Metadata = metadata
 	}
 	r, err := shares.GrantAccess(ctx, a.client, share, o).Extract()
 	if err = wrap(err); err == nil && r == nil {

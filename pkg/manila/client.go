@@ -273,7 +273,7 @@ func (p *provision) create(ctx context.Context) error {
 
 func (p *provision) grant(ctx context.Context, g Grant) error {
 	o := &p.seen
-	rule, err := p.api.grant(ctx, o.Share.ID, g)
+	rule, err := p.api.grant(ctx, o.Share.ID, g, ownMetadata(p.spec.Cluster))
 	switch {
 	case err == nil:
 		o.Rules = append(o.Rules, *rule)

@@ -159,7 +159,8 @@ func nextRules(spec *Spec, o *Observed) Step {
 			}
 			return Step{Action: ActionGrant, Grant: g}
 		}
-		step, ok := nextRule(g, &o.Rules[i], slices.Contains(o.Granted, o.Rules[i].ID))
+		w := wish{Grant: g, cluster: spec.Cluster}
+		step, ok := w.nextRule(&o.Rules[i], slices.Contains(o.Granted, o.Rules[i].ID))
 		if !ok {
 			return step
 		}
@@ -172,27 +173,6 @@ func nextRules(spec *Spec, o *Observed) Step {
 		return Step{Action: ActionLookRules}
 	}
 	return Step{Action: ActionDone}
-}
-
-// nextRule decides about one rule. With ok the others can be looked at first: it is active, or has to be waited for.
-func nextRule(g Grant, r *Rule, granted bool) (step Step, ok bool) {
-	switch r.State {
-	case "active", "": // before 2.28 Manila has no states of rules
-		if r.Level != g.Level {
-			return Step{Action: ActionFail, Err: fmt.Errorf("%w: its rule for %s %s is %s, and %s is wanted", ErrIncompatible, r.Kind, r.To, r.Level, g.Level)}, false
-		}
-		if r.Kind == KindCephx && r.Key == "" { // the key follows
-			return Step{Action: ActionLookRules}, true
-		}
-		return Step{Action: ActionDone}, true
-	case "error":
-		if granted {
-			return Step{Action: ActionFail, Err: fmt.Errorf("%w: %s %s", ErrRuleFailed, r.Kind, r.To)}, false
-		}
-		return Step{Action: ActionDeny, Rule: r.ID}, false // of an earlier try: make room for a new one
-	default: // queued_to_apply, applying; queued_to_deny, denying: then it is granted anew
-		return Step{Action: ActionLookRules}, true
-	}
 }
 
 func nextAbsent(o *Observed) Step {

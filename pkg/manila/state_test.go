@@ -47,8 +47,9 @@ func TestNextRules(t *testing.T) {
 	ip := Grant{KindIP, "10.0.0.1", "rw"}
 	cephx := Grant{KindCephx, "pvc-1", "rw"}
 	rule := func(id string, g Grant, state, key string) Rule {
-		return Rule{ID: id, Kind: g.Kind, To: g.To, Level: g.Level, State: state, Key: key}
+		return Rule{ID: id, Kind: g.Kind, To: g.To, Level: g.Level, State: state, Key: key, Metadata: ownMetadata("")}
 	}
+	foreign := Rule{ID: "r", Kind: KindIP, To: ip.To, Level: ip.Level, State: "error"}
 	for name, c := range map[string]struct {
 		grants []Grant
 		o      Observed
@@ -67,6 +68,7 @@ func TestNextRules(t *testing.T) {
 		"active with another level":    {[]Grant{ip}, Observed{RulesKnown: true, Rules: []Rule{rule("r", Grant{KindIP, "10.0.0.1", "ro"}, "active", "")}}, ActionFail, ErrIncompatible},
 		"error, ours":                  {[]Grant{ip}, Observed{RulesKnown: true, Granted: []string{"r"}, Rules: []Rule{rule("r", ip, "error", "")}}, ActionFail, ErrRuleFailed},
 		"error, of an earlier call":    {[]Grant{ip}, Observed{RulesKnown: true, Rules: []Rule{rule("r", ip, "error", "")}}, ActionDeny, nil},
+		"error, somebody else's":       {[]Grant{ip}, Observed{RulesKnown: true, Rules: []Rule{foreign}}, ActionFail, ErrRuleFailed},
 		"cephx without its key":        {[]Grant{cephx}, Observed{RulesKnown: true, Rules: []Rule{rule("r", cephx, "active", "")}}, ActionLookRules, nil},
 		"cephx with its key":           {[]Grant{cephx}, Observed{RulesKnown: true, Rules: []Rule{rule("r", cephx, "active", "k")}}, ActionDone, nil},
 		"grants before it waits":       {[]Grant{ip, {KindIP, "10.0.0.2", "rw"}}, Observed{RulesKnown: true, Rules: []Rule{rule("r", ip, "applying", "")}}, ActionGrant, nil},

@@ -24,12 +24,6 @@ const (
 // ClusterKey is the metadata key of the cluster that a share belongs to; CPO has the same one.
 const ClusterKey = "manila.csi.openstack.org/cluster"
 
-// ManagedByKey is the metadata key of access rules that the driver made: only those are its own to remove.
-const ManagedByKey = "manila.csi.openstack.org/managed-by"
-
-// ManagedBy is the value of ManagedByKey.
-const ManagedBy = "mooring"
-
 // Share is a share as Manila has it.
 type Share struct {
 	ID, Name, Status, Protocol      string
