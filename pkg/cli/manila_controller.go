@@ -31,12 +31,14 @@ func manilaController() *mode {
 // manilaOptions are the flags of both CSI modes.
 type manilaOptions struct {
 	endpoint, driverName, protocol string
+	topology                       bool
 }
 
 func (o *manilaOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.endpoint, "endpoint", "unix:///csi/csi.sock", "the CSI socket to serve on, unix:///path/to/socket")
 	f.StringVar(&o.driverName, "driver-name", csi.DriverName, "name of the CSI driver; volumes of cloud-provider-openstack may have nfs.manila.csi.openstack.org or cephfs.manila.csi.openstack.org")
 	f.StringVar(&o.protocol, "share-protocol", "", "NFS or CEPHFS, for classes and volumes that do not say; if it is not set, they have to")
+	f.BoolVar(&o.topology, "topology", false, "volumes may not be reachable from every availability zone: nodes tell theirs, and volumes where they can be reached; the same on the controller and on all nodes")
 }
 
 // driverName is what the CSI specification allows: a domain name of at most 63 characters.
@@ -72,7 +74,7 @@ func (o *manilaOptions) serve(ctx context.Context, p *process, ready func() erro
 	server := grpcserver.New(grpcserver.Options{
 		Logger: p.logger, Registerer: p.registry, Drain: p.common.drain, Describe: csi.Describe, Annotate: csi.Annotate,
 	})
-	csi.Register(server.GRPC(), &csi.Identity{Name: o.driverName, Version: version, Ready: ready}, c, n)
+	csi.Register(server.GRPC(), &csi.Identity{Name: o.driverName, Version: version, Ready: ready, Topology: o.topology}, c, n)
 	const mode fs.FileMode = 0o600 // whoever may connect may mount and delete
 	listener, err := grpcserver.Listen(ctx, o.endpoint, mode)
 	if err != nil {
@@ -100,6 +102,6 @@ func (o *manilaControllerOptions) check(*Env) []error {
 
 func (o *manilaControllerOptions) run(ctx context.Context, p *process) error {
 	login := p.loginKeeper()
-	controller := &csi.Controller{Clouds: o.clouds(p), ClusterID: o.clusterID, Protocol: params.Protocol(o.protocol)}
+	controller := &csi.Controller{Clouds: o.clouds(p), ClusterID: o.clusterID, Protocol: params.Protocol(o.protocol), Topology: o.topology}
 	return o.serve(ctx, p, login.ready, controller, nil, login.part())
 }

@@ -12,6 +12,7 @@ import (
 
 	"mooring/pkg/grpcserver"
 	"mooring/pkg/manila/csi"
+	"mooring/pkg/manila/instance"
 	"mooring/pkg/manila/mount"
 	"mooring/pkg/manila/params"
 	"mooring/pkg/run"
@@ -32,6 +33,7 @@ type manilaNodeOptions struct {
 	manilaOptions
 
 	nodeID, cephFuse, registrationDir string
+	nodeAZ, configDrive               string
 }
 
 func (o *manilaNodeOptions) flags(f *pflag.FlagSet) {
@@ -39,6 +41,8 @@ func (o *manilaNodeOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.nodeID, "node-id", "", "the node's name in Kubernetes")
 	f.StringVar(&o.cephFuse, "ceph-fuse", "", "path of the ceph-fuse program, for kernels without a ceph client; if it is not set, the one in the usual directories")
 	f.StringVar(&o.registrationDir, "registration-dir", "", "kubelet's plugins_registry, in which to register the driver; kubelet has to know the endpoint by the same path. If it is not set, node-driver-registrar has to do it")
+	f.StringVar(&o.nodeAZ, "node-az", "", "with --topology: the node's availability zone; if it is not set, the config drive's or that of Nova's metadata service")
+	f.StringVar(&o.configDrive, "config-drive", "", "with --topology: the directory where the node's config drive (the file system labelled config-2) is mounted; if it is not set, Nova's metadata service alone is asked")
 }
 
 func (o *manilaNodeOptions) check(*Env) (wrong []error) {
@@ -52,14 +56,45 @@ func (o *manilaNodeOptions) check(*Env) (wrong []error) {
 			wrong = append(wrong, fmt.Errorf("--registration-dir: %w", err))
 		}
 	}
+	return append(wrong, o.checkTopology()...)
+}
+
+func (o *manilaNodeOptions) checkTopology() (wrong []error) {
+	if o.nodeAZ != "" && !o.topology {
+		wrong = append(wrong, errors.New("--node-az: it has no effect without --topology"))
+	}
+	if o.configDrive != "" && !o.topology {
+		wrong = append(wrong, errors.New("--config-drive: it has no effect without --topology"))
+	}
+	if o.nodeAZ != "" {
+		if err := instance.Check(o.nodeAZ); err != nil {
+			wrong = append(wrong, fmt.Errorf("--node-az: %w", err))
+		}
+	}
+	if o.configDrive != "" && !filepath.IsAbs(o.configDrive) {
+		wrong = append(wrong, fmt.Errorf("--config-drive: %q has to be an absolute path", o.configDrive))
+	}
 	return wrong
+}
+
+// zone is how the node finds out its zone, and the part that does it; both nil where there is nothing to do.
+func (o *manilaNodeOptions) zone(p *process) (func(context.Context) (string, error), []run.Part) {
+	switch {
+	case !o.topology:
+		return nil, nil
+	case o.nodeAZ != "":
+		return func(context.Context) (string, error) { return o.nodeAZ, nil }, nil
+	}
+	zone := instance.NewZone(instance.Options{ConfigDrive: o.configDrive, ReadFile: p.env.ReadFile, Logger: p.logger})
+	return zone.Get, []run.Part{{Name: "the node's availability zone", Run: zone.Run}}
 }
 
 func (o *manilaNodeOptions) run(ctx context.Context, p *process) error {
 	mounter := mount.New(mount.Options{System: mount.Kernel{CephFusePath: o.cephFuse}, Logger: p.logger})
 	node := &csi.Node{ID: o.nodeID, Mounter: mounter, Clouds: o.clouds(p), Protocol: params.Protocol(o.protocol)}
 	ready := func() error { return nil } // without a login it still mounts NFS
-	var parts []run.Part
+	zone, parts := o.zone(p)
+	node.Zone = zone
 	if o.registrationDir != "" {
 		parts = append(parts, run.Part{Name: "registration with kubelet", Run: func(ctx context.Context) error { return o.register(ctx, p) }})
 	}

@@ -269,15 +269,24 @@ func (a *api) dependents(ctx context.Context, id string) error {
 	return nil
 }
 
-// message is Manila's newest user message about a share; empty when there is none.
-func (a *api) message(ctx context.Context, id string) string {
+// message is one of Manila's user messages.
+type message struct{ text, action string }
+
+// actionAllocate is the action of messages of the scheduler that found no host (manila/message/message_field.py).
+const actionAllocate = "001"
+
+// message is the text of Manila's newest user message about a share; empty when there is none.
+func (a *api) message(ctx context.Context, id string) string { return a.lastMessage(ctx, id).text }
+
+// lastMessage is Manila's newest user message about a share, an empty one when there is none.
+func (a *api) lastMessage(ctx context.Context, id string) *message {
 	pages, err := messages.List(a.client, messages.ListOpts{ResourceID: id, SortKey: "created_at", SortDir: "desc"}).AllPages(ctx)
 	if err != nil {
-		return ""
+		return &message{}
 	}
 	all, err := messages.ExtractMessages(pages)
 	if err != nil || len(all) == 0 {
-		return ""
+		return &message{}
 	}
-	return all[0].UserMessage
+	return &message{text: all[0].UserMessage, action: all[0].ActionID}
 }

@@ -86,6 +86,9 @@ type provision struct {
 	waited int    // pauses since the thing that is waited for changed
 	last   Action // the last thing that was waited for
 
+	at      string           // the zone that the share was made in
+	refused map[string]error // zones of the spec that have no place for it, and why
+
 	cloning *Snapshot // that this call has found or made to clone a share by, and that has to go
 }
 
@@ -253,19 +256,31 @@ const createTimeout = time.Minute
 // create waits for its answer even when the caller does not any more: Manila carries out a create that nobody waits for, too, and
 // the next call, which would not see that share yet, would make a second one.
 func (p *provision) create(ctx context.Context) error {
-	spec, err := p.resolved(ctx)
+	zone, err := p.zone()
 	if err != nil {
 		return p.abandon(ctx, err)
 	}
+	resolved, err := p.resolved(ctx)
+	if err != nil {
+		return p.abandon(ctx, err)
+	}
+	spec := *resolved
+	spec.Zone = zone
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
 	defer cancel()
-	share, err := p.api.create(bound, spec)
+	share, err := p.api.create(bound, &spec)
+	if refusedZone(err) && len(spec.Zones) > 0 {
+		p.refuse(ctx, zone, err)
+		return nil
+	}
 	if err != nil {
 		return p.abandon(ctx, err)
 	}
+	share.Zone = cmp.Or(share.Zone, zone)
+	p.at = zone
 	p.seen = Observed{Share: share, Ours: true}
 	p.client.options.Logger.InfoContext(ctx, "share created", slog.String("share_id", share.ID), slog.String("name", share.Name))
 	return nil
@@ -332,7 +347,11 @@ func (p *provision) fail(ctx context.Context, err error) error {
 	if errors.Is(err, ErrIncompatible) {
 		return err
 	}
-	return explain(err, p.seen.Share, p.api.message(ctx, p.seen.Share.ID))
+	m := p.api.lastMessage(ctx, p.seen.Share.ID)
+	if errors.Is(err, ErrShareFailed) && p.elsewhere(ctx, m) {
+		return nil
+	}
+	return explain(err, p.seen.Share, m.text)
 }
 
 // explain adds Manila's own words to an error.

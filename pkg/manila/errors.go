@@ -29,6 +29,8 @@ var (
 	ErrTooLarge = errors.New("the share is larger than wanted")
 	// ErrReference says that the class names something that Manila does not have: a type, a zone, a network.
 	ErrReference = errors.New("Manila does not know what the class names") //nolint:staticcheck // a name
+	// ErrZones says that no zone of those that would do has a place for the share. There is no share then.
+	ErrZones = errors.New("no availability zone takes the share")
 	// ErrToken says that a list can't go on from there: begin again.
 	ErrToken = errors.New("there is no such place in the list")
 	// ErrTooOld says that this Manila's API lacks something that is needed.

@@ -211,8 +211,8 @@ func compatible(spec *Spec, s *Share) error {
 		return differs("protocol", s.Protocol, spec.Protocol)
 	case optional(s.Type, spec.Type) && spec.Type != s.TypeID:
 		return differs("type", s.Type, spec.Type)
-	case optional(s.Zone, spec.Zone) && s.Zone != "":
-		return differs("availability zone", s.Zone, spec.Zone)
+	case !spec.fits(s.Zone):
+		return differs("availability zone", s.Zone, spec.zones())
 	case optional(s.NetworkID, spec.NetworkID):
 		return differs("share network", s.NetworkID, spec.NetworkID)
 	case s.Metadata[ClusterKey] != "" && !spec.owns(s):

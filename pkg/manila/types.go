@@ -107,6 +107,8 @@ type Spec struct {
 	Protocol        string
 	Type            string // name or id
 	Zone, NetworkID string
+	// Zones, instead of Zone, are availability zones of which any will do. A new share goes to the first that has a place for it.
+	Zones []string
 	// SnapshotID is the snapshot, CloneOf the share whose contents a new share gets; at most one of them. It is then made as
 	// large as its source, if that is larger.
 	SnapshotID, CloneOf string

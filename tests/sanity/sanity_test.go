@@ -34,6 +34,7 @@ type driver struct {
 	name, shareType string
 	protocol        params.Protocol
 	twoSockets      bool
+	topology        bool
 
 	cloud  *openstacksim.Cloud
 	system *mounttest.System
@@ -49,6 +50,7 @@ func TestSanity(t *testing.T) { //nolint:paralleltest // Ginkgo has global state
 	drivers := []*driver{
 		{name: "NFS on one socket", protocol: params.NFS, shareType: "cephfs-nfs"},
 		{name: "CEPHFS on two sockets", protocol: params.CEPHFS, shareType: "cephfs", twoSockets: true},
+		{name: "NFS with topology", protocol: params.NFS, shareType: "cephfs-nfs", topology: true},
 	}
 	for _, d := range drivers {
 		config := d.start(t)
@@ -101,13 +103,19 @@ func (d *driver) start(t *testing.T) *csisanity.TestConfig {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	clouds := d.clouds(t, cloud, dir)
 	d.cloud, d.system = cloud, &mounttest.System{}
-	identity := &csi.Identity{Name: csi.DriverName, Version: "test"}
-	controller := &csi.Controller{Clouds: clouds, ClusterID: "sanity"}
+	identity := &csi.Identity{Name: csi.DriverName, Version: "test", Topology: d.topology}
+	controller := &csi.Controller{Clouds: clouds, ClusterID: "sanity", Topology: d.topology}
 	node := &csi.Node{ID: "node-1", Mounter: mount.New(mount.Options{System: d.system}), Clouds: clouds}
+	if d.topology {
+		node.Zone = func(context.Context) (string, error) { return "nova", nil }
+	}
 
 	config := csisanity.NewTestConfig()
 	config.TargetPath, config.StagingPath = filepath.Join(dir, "target"), filepath.Join(dir, "staging")
 	config.TestVolumeParameters = map[string]string{"protocol": string(d.protocol), "type": d.shareType}
+	if d.topology {
+		config.TestVolumeParameters["autoTopology"] = "true"
+	}
 	config.Address = filepath.Join(dir, "csi.sock")
 	if d.twoSockets {
 		config.ControllerAddress = filepath.Join(dir, "controller.sock")

@@ -22,6 +22,7 @@ var (
 	errSingleWriter = errors.New("another pod has the volume, and there may be one (ReadWriteOncePod)")
 	errGone         = errors.New("the volume is not here")
 	errBusy         = errors.New("another request for this volume is under way")
+	errZone         = errors.New("the node's availability zone is not known")
 	errNoCredential = errors.New("there is no OpenStack credential")
 )
 
@@ -43,10 +44,12 @@ func table() []code {
 		{errBusy, "errBusy", codes.Aborted},
 		{errRequest, "errRequest", codes.InvalidArgument},
 		{errRange, "errRange", codes.OutOfRange},
+		{errZone, "errZone", codes.Unavailable},
 		{errNoCredential, "errNoCredential", codes.FailedPrecondition},
 		{params.ErrInvalid, "params.ErrInvalid", codes.InvalidArgument},
 		{manila.ErrIncompatible, "manila.ErrIncompatible", codes.AlreadyExists},
 		{manila.ErrPending, "manila.ErrPending", codes.Unavailable},
+		{manila.ErrZones, "manila.ErrZones", codes.ResourceExhausted},
 		{manila.ErrReference, "manila.ErrReference", codes.InvalidArgument},
 		{manila.ErrShareFailed, "manila.ErrShareFailed", codes.Unavailable},
 		{manila.ErrRuleFailed, "manila.ErrRuleFailed", codes.Unavailable},

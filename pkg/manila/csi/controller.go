@@ -21,6 +21,8 @@ type Controller struct {
 	ClusterID string
 	// Protocol is that of classes that do not say; empty: they have to.
 	Protocol params.Protocol
+	// Topology makes use of the zones that requests want, and tells where volumes can be reached.
+	Topology bool
 
 	locks keylock.Locks // per volume name, and per volume id
 }
@@ -72,7 +74,7 @@ func (c *Controller) CreateVolume(ctx context.Context, r *csi.CreateVolumeReques
 	}
 	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
 		VolumeId: volume.Share.ID, CapacityBytes: int64(volume.Share.SizeGiB) * gib, VolumeContext: volumeContext(class, volume),
-		ContentSource: r.GetVolumeContentSource(),
+		ContentSource: r.GetVolumeContentSource(), AccessibleTopology: accessible(r.GetAccessibilityRequirements(), spec, &volume.Share, c.Topology),
 	}}, nil
 }
 
@@ -114,6 +116,9 @@ func (c *Controller) wanted(r *csi.CreateVolumeRequest) (*params.Class, *manila.
 		NetworkID: class.ShareNetworkID, Metadata: shareMetadata(&class), Grants: grants(r.GetName(), &class, class.Protocol),
 	}
 	if spec.SnapshotID, spec.CloneOf, err = source(r.GetVolumeContentSource()); err != nil {
+		return nil, nil, err
+	}
+	if err := c.place(spec, &class, r.GetAccessibilityRequirements()); err != nil {
 		return nil, nil, err
 	}
 	return &class, spec, nil

@@ -17,6 +17,8 @@ type Identity struct {
 	csi.UnimplementedIdentityServer
 
 	Name, Version string
+	// Topology says that volumes may not be reachable from every node.
+	Topology bool
 	// Ready says why the driver can't work yet; nil, that it can.
 	Ready func() error
 }
@@ -26,11 +28,17 @@ func (i *Identity) GetPluginInfo(context.Context, *csi.GetPluginInfoRequest) (*c
 	return &csi.GetPluginInfoResponse{Name: i.Name, VendorVersion: i.Version}, nil
 }
 
-// GetPluginCapabilities says that the driver has a controller.
+// GetPluginCapabilities says that the driver has a controller, and with topology that a volume may not be reachable everywhere.
 func (i *Identity) GetPluginCapabilities(context.Context, *csi.GetPluginCapabilitiesRequest) (*csi.GetPluginCapabilitiesResponse, error) {
-	return &csi.GetPluginCapabilitiesResponse{Capabilities: []*csi.PluginCapability{{
-		Type: &csi.PluginCapability_Service_{Service: &csi.PluginCapability_Service{Type: csi.PluginCapability_Service_CONTROLLER_SERVICE}},
-	}}}, nil
+	can := []csi.PluginCapability_Service_Type{csi.PluginCapability_Service_CONTROLLER_SERVICE}
+	if i.Topology {
+		can = append(can, csi.PluginCapability_Service_VOLUME_ACCESSIBILITY_CONSTRAINTS)
+	}
+	r := &csi.GetPluginCapabilitiesResponse{}
+	for _, c := range can {
+		r.Capabilities = append(r.Capabilities, &csi.PluginCapability{Type: &csi.PluginCapability_Service_{Service: &csi.PluginCapability_Service{Type: c}}})
+	}
+	return r, nil
 }
 
 // Probe says whether the driver is ready. That Keystone is away makes it unready, and is no failure: a sidecar that took it for

@@ -41,6 +41,8 @@ type Node struct {
 	Clouds  *Clouds
 	// Protocol is that of volumes that do not say, such as CPO's.
 	Protocol params.Protocol
+	// Zone waits for the node's availability zone; nil without topology.
+	Zone func(context.Context) (string, error)
 
 	locks   keylock.Locks // per volume id, and per target path
 	volumes volumes
@@ -49,9 +51,13 @@ type Node struct {
 	keys map[string]*manila.Rule // by volume id: the cephx rule it is mounted with
 }
 
-// NodeGetInfo gives the node's name.
-func (n *Node) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
-	return &csi.NodeGetInfoResponse{NodeId: n.ID}, nil
+// NodeGetInfo gives the node's name, and with topology its zone.
+func (n *Node) NodeGetInfo(ctx context.Context, _ *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
+	topology, err := n.topology(ctx)
+	if err != nil {
+		return nil, answer(err)
+	}
+	return &csi.NodeGetInfoResponse{NodeId: n.ID, AccessibleTopology: topology}, nil
 }
 
 // NodeGetCapabilities lists what the node can do.

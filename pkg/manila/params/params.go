@@ -33,8 +33,10 @@ type Class struct {
 	// Type is the share type's name or id.
 	Type string
 	// Protocol is empty when the class leaves it to the driver.
-	Protocol       Protocol
-	Availability   string // Manila's availability zone; empty: any
+	Protocol     Protocol
+	Availability string // Manila's availability zone; empty: any
+	// AutoTopology takes the zone from the request's accessibility requirements, unless there is Availability.
+	AutoTopology   bool
 	ShareNetworkID string
 	// Metadata is appended to the share's metadata.
 	Metadata map[string]string

@@ -75,7 +75,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{map[string]string{"type": " "}, []string{"type: it is empty"}},
 		{map[string]string{"protocol": "SMB"}, []string{`"SMB" is neither NFS nor CEPHFS`}},
 		{map[string]string{"access": "node"}, []string{"access:", "static alone"}},
-		{map[string]string{"autoTopology": "true"}, []string{"autoTopology: it is not there yet"}},
+		{map[string]string{"autoTopology": "maybe"}, []string{"autoTopology: it has to be true or false"}},
 		{map[string]string{"groupID": "x", "affinity": "y"}, []string{"affinity: it", "groupID: it"}},
 		{map[string]string{"appendShareMetadata": `{"a": 1}`}, []string{"JSON object of strings"}},
 		{map[string]string{"appendShareMetadata": `{"a": ""}`}, []string{`entry "a"`}},

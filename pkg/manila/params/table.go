@@ -54,6 +54,12 @@ func classKeys() []key {
 			class: func(c *Class, v string) error { return text(&c.Availability, v) },
 		},
 		{
+			name: "autoTopology", value: "true or false", fallback: "false",
+			doc: "Take the availability zone from the node or the `allowedTopologies` for which the volume is made; zones of Manila and Nova then have to be called " +
+				"alike. Needs `--topology`; without effect beside `availability`.",
+			class: func(c *Class, v string) (err error) { c.AutoTopology, err = boolean(v); return err },
+		},
+		{
 			name: "shareNetworkID", value: "UUID", fallback: "none", doc: "Share network, for share types that handle share servers.",
 			class: func(c *Class, v string) error { return text(&c.ShareNetworkID, v) },
 		},
@@ -168,7 +174,6 @@ func laterKeys() []key {
 	}
 	inform := func(*Attributes, string) error { return nil }
 	return []key{
-		{name: "autoTopology", value: "true or false", fallback: "false", doc: "Not there yet; `true` is refused.", class: refuse},
 		{name: "groupID", value: "UUID", fallback: "none", doc: "Share groups are not there yet: refused in a class, informative in a volume.", class: refuse, attributes: inform},
 		{name: "affinity", value: "share ids", fallback: "none", doc: "Not there yet: refused in a class, informative in a volume.", class: refuse, attributes: inform},
 		{name: "antiAffinity", value: "share ids", fallback: "none", doc: "Not there yet: refused in a class, informative in a volume.", class: refuse, attributes: inform},
@@ -182,10 +187,8 @@ func secretKeys() []key {
 	}
 	flag := func(name, doc string, to func(*Secret) *bool) key {
 		return key{name: name, value: "true or false", fallback: "false", doc: doc, secret: func(s *Secret, v string) (err error) {
-			if *to(s), err = strconv.ParseBool(v); err != nil {
-				return errors.New("it has to be true or false")
-			}
-			return nil
+			*to(s), err = boolean(v)
+			return err
 		}}
 	}
 	return []key{
@@ -219,6 +222,15 @@ func secretKeys() []key {
 		field("os-cloudsFile", "Path of that clouds.yaml.", func(s *Secret) *string { return &s.CloudsFile }),
 		field("os-cloud", "Entry of that clouds.yaml.", func(s *Secret) *string { return &s.Cloud }),
 	}
+}
+
+// boolean takes what strconv.ParseBool does.
+func boolean(v string) (bool, error) {
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, errors.New("it has to be true or false")
+	}
+	return b, nil
 }
 
 // text takes anything that is not empty.

@@ -50,6 +50,8 @@ type ManilaShareType struct {
 	Protocols []string
 	// Default makes it the type of shares that ask for none.
 	Default bool
+	// Zones are the availability zones that have such a back end; empty is all. The scheduler finds no host elsewhere.
+	Zones []string
 	// AnyRule makes the back end take access rules of every kind, as Manila's dummy driver does.
 	AnyRule bool
 }

@@ -208,9 +208,11 @@ func (m *Manila) checkSource(c *manilaCall, s *manilaShare) error {
 		}
 		s.network = parent.network
 		s.typ = parent.typ
-		if s.zone == "" {
-			s.zone = parent.zone
+		if s.zone != "" && s.zone != parent.zone { // use_scheduler_creating_share_from_snapshot is off by default
+			return manilaErrorf(http.StatusBadRequest, "Invalid input received: The specified availability zone must be the same as the parent share when "+
+				"creating from snapshot.")
 		}
+		s.zone = parent.zone
 	}
 	if s.network != "" {
 		if n, ok := m.networks[s.network]; !ok || n.project != s.project {
@@ -294,14 +296,25 @@ func (m *Manila) beginCreate(s *manilaShare) {
 		case !slices.Contains(s.typ.Protocols, s.proto):
 			s.status = manilaError
 			m.message(s.project, s.id, "001", "008")
+		case s.zone != "" && !slices.Contains(m.zonesOf(s.typ), s.zone):
+			s.status = manilaError
+			m.message(s.project, s.id, "001", "007")
 		default:
 			s.status, s.progress = manilaAvailable, "100%"
 			if s.zone == "" {
-				s.zone = m.cfg.AvailabilityZones[0]
+				s.zone = m.zonesOf(s.typ)[0]
 			}
 			s.exports = m.exportLocations(s)
 		}
 	})
+}
+
+// zonesOf are the zones that have a back end of a type.
+func (m *Manila) zonesOf(t *manilaType) []string {
+	if len(t.Zones) > 0 {
+		return t.Zones
+	}
+	return m.cfg.AvailabilityZones
 }
 
 func (m *Manila) exportLocations(s *manilaShare) []manilaExport {
