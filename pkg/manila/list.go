@@ -17,8 +17,10 @@ import (
 const (
 	// pageSize is how many things a call lists, unless fewer are wanted; Manila's osapi_max_limit is 1000 by default.
 	pageSize = 1000
-	// fullPage is the least number that tells that there may be more, for Manilas with a smaller osapi_max_limit.
+	// fullPage is how many are listed at least, for what a filter leaves of them.
 	fullPage = 100
+	// leastLimit is the smallest osapi_max_limit that is believed of a Manila: a page that has fewer is the last.
+	leastLimit = 10
 )
 
 // cursor is a place in a list that is sorted by id: after an id, which was at a position when it was seen.
@@ -62,7 +64,7 @@ func (p pager[T]) page(ctx context.Context, token string, limit int) (out []T, n
 		size = min(size, limit+2) // the one before, those wanted, and one that tells that there are more
 	}
 	size = max(size, fullPage)
-	for back := 1; ; {
+	for back, longest := 1, leastLimit; ; {
 		items, err := p.read(ctx, at.position, size)
 		if err != nil {
 			return nil, "", err
@@ -78,9 +80,10 @@ func (p pager[T]) page(ctx context.Context, token string, limit int) (out []T, n
 		if out, full = p.take(items, &at, out, limit); full {
 			return out, at.token(), nil
 		}
-		if len(items) < fullPage {
+		if len(items) < longest { // than what Manila has shown itself to give
 			return out, "", nil
 		}
+		longest = len(items)
 		at.position = start + len(items) - 1
 	}
 }

@@ -136,3 +136,20 @@ func TestEmptyLists(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestSmallLimit: a Manila that lists few at once has its pages read to the end.
+func TestSmallLimit(t *testing.T) {
+	t.Parallel()
+	c := start(t, openstacksim.ManilaConfig{Quota: unlimited(), MaxLimit: 10})
+	id := provisioned(t, c)
+	for i := range 25 {
+		spec := snapshotOf(id)
+		spec.Name = fmt.Sprintf("snapshot-%d", i)
+		if _, err := c.client.Snapshot(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, next, err := c.client.Snapshots(t.Context(), "", "c1", "", 0); err != nil || next != "" || len(got) != 25 {
+		t.Errorf("%d of 25, %q, %v", len(got), next, err)
+	}
+}

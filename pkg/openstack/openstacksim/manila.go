@@ -38,6 +38,8 @@ type ManilaConfig struct {
 	Monitors []string
 	// NFSHosts are the hosts in NFS export locations, the last one preferred; IPv6 addresses get their brackets. Empty is two hosts.
 	NFSHosts []string
+	// MaxLimit is osapi_max_limit, above which no list of snapshots goes; zero is 1000. Lists of shares do not keep to it.
+	MaxLimit int
 }
 
 // ManilaShareType is a share type and what the back end behind it can do.
@@ -165,6 +167,9 @@ func newManila(c *Cloud, cfg ManilaConfig) *Manila {
 	}
 	if len(cfg.Monitors) == 0 {
 		cfg.Monitors = []string{"10.254.0.21:6789", "10.254.0.22:6789", "10.254.0.23:6789"}
+	}
+	if cfg.MaxLimit == 0 {
+		cfg.MaxLimit = 1000
 	}
 	if len(cfg.NFSHosts) == 0 {
 		cfg.NFSHosts = []string{"10.254.0.31", "10.254.0.32"}

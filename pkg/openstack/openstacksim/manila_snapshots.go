@@ -186,6 +186,7 @@ func (m *Manila) listSnapshots(detail bool) manilaHandler {
 		if err != nil {
 			return manilaAnswer{}, err
 		}
+		page.limit = min(page.limit, m.cfg.MaxLimit)
 		metadata := map[string]string{}
 		if c.v.atLeast(73) {
 			if metadata, err = manilaDict(q.Get("metadata")); err != nil {
