@@ -182,9 +182,14 @@ func orNone(s string) string {
 	return s
 }
 
-// call runs one mount(2) at target, bounded by ctx. A second caller of a target joins the first.
+// call runs one mount(2) at target, bounded by ctx. A second caller of a target joins the first; but who remounts what is there does
+// not join who mounts it.
 func (m *Mounter) call(ctx context.Context, source, target, fstype string, flags uintptr, data string) error {
-	err := m.calls.do(ctx, "mount "+target, func() error { return m.options.System.Mount(source, target, fstype, flags, data) })
+	key := "mount " + target
+	if flags&unix.MS_REMOUNT != 0 {
+		key = "remount " + target
+	}
+	err := m.calls.do(ctx, key, func() error { return m.options.System.Mount(source, target, fstype, flags, data) })
 	switch {
 	case err == nil:
 		return nil
@@ -239,7 +244,7 @@ func (m *Mounter) Bind(ctx context.Context, source, target string, readOnly bool
 // flags with MS_BIND, so that takes a second call (mount(2)); a process that was killed in between has not made it. A pod that
 // writes already keeps the kernel from doing so.
 func (m *Mounter) finishBind(ctx context.Context, staged, top *mountutils.MountInfo, target string, readOnly bool) error {
-	if top.Major != staged.Major || top.Minor != staged.Minor || top.Root != staged.Root {
+	if !sameMount(top, staged) {
 		return fmt.Errorf("%w: %s on %s", ErrOccupied, orNone(top.Source), target)
 	}
 	switch has := slices.Contains(top.MountOptions, "ro"); {
@@ -318,18 +323,14 @@ func (m *Mounter) detach(ctx context.Context, target string) error {
 // layers are the mounts at exactly this path. The kernel's table has real paths, and a look at the last element of ours could
 // hang on a dead mount, so only the directory it is in is resolved.
 func (m *Mounter) layers(path string) ([]mountutils.MountInfo, error) {
-	path = filepath.Clean(path)
-	resolved := path
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-		resolved = filepath.Join(dir, filepath.Base(path))
-	}
+	path, canonical := filepath.Clean(path), resolved(path)
 	table, err := m.options.System.Table()
 	if err != nil {
 		return nil, fmt.Errorf("the mount table: %w", err)
 	}
 	var found []mountutils.MountInfo
 	for _, entry := range table {
-		if entry.MountPoint == path || entry.MountPoint == resolved {
+		if entry.MountPoint == path || entry.MountPoint == canonical {
 			found = append(found, entry)
 		}
 	}

@@ -150,6 +150,7 @@ func reserved(kind Kind) map[string]string {
 	default:
 		return map[string]string{
 			"client_mountpoint": own, "client_mds_namespace": own, "client_fs": own, "client_mount_timeout": own, "client_keyring": own,
+			"client_trace":     "it writes to any file of the node",
 			"client_mount_uid": "it gives another user's rights", "client_mount_gid": "it gives another user's rights",
 		}
 	}
