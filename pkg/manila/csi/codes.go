@@ -21,6 +21,7 @@ var (
 	errRange        = errors.New("no possible size")
 	errSingleWriter = errors.New("another pod has the volume, and there may be one (ReadWriteOncePod)")
 	errGone         = errors.New("the volume is not here")
+	errNotStaged    = errors.New("the staging target path is missing: the volume has to be staged first")
 	errBusy         = errors.New("another request for this volume is under way")
 	errZone         = errors.New("the node's availability zone is not known")
 	errNoCredential = errors.New("there is no OpenStack credential")
@@ -69,6 +70,7 @@ func table() []code {
 		{mount.ErrTarget, "mount.ErrTarget", codes.FailedPrecondition},
 		{mount.ErrUnsupported, "mount.ErrUnsupported", codes.FailedPrecondition},
 		{errGone, "errGone", codes.NotFound},
+		{errNotStaged, "errNotStaged", codes.FailedPrecondition},
 		{errSingleWriter, "errSingleWriter", codes.FailedPrecondition},
 		{mount.ErrNotMounted, "mount.ErrNotMounted", codes.FailedPrecondition},
 		{mount.ErrHung, "mount.ErrHung", codes.Unavailable},

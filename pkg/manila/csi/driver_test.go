@@ -389,6 +389,10 @@ func TestNodeErrors(t *testing.T) {
 	if _, err := d.node.NodePublishVolume(t.Context(), publish); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("publish before stage: %v", err)
 	}
+	nowhere := &spec.NodePublishVolumeRequest{VolumeId: v.GetVolumeId(), TargetPath: publish.GetTargetPath(), VolumeCapability: rwx()}
+	if _, err := d.node.NodePublishVolume(t.Context(), nowhere); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("publish without a staging path: %v", err)
+	}
 	for errno, want := range map[error]codes.Code{unix.EACCES: codes.PermissionDenied, unix.ENODEV: codes.FailedPrecondition, unix.ETIMEDOUT: codes.Unavailable, unix.EIO: codes.Internal} {
 		d.system.Fail = func(c mounttest.Call) error {
 			if c.Name == "mount" {

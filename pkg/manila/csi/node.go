@@ -295,6 +295,9 @@ func (n *Node) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolumeRe
 	if err := checkCapability(r.GetVolumeCapability()); err != nil {
 		return nil, answer(err)
 	}
+	if r.GetStagingTargetPath() == "" {
+		return nil, answer(errNotStaged)
+	}
 	if err := checkPaths(r.GetVolumeId(), "staging target path", r.GetStagingTargetPath()); err != nil {
 		return nil, answer(err)
 	}

@@ -69,9 +69,6 @@ func checkCapability(c *csi.VolumeCapability) error {
 	if c.GetMount().GetVolumeMountGroup() != "" {
 		return bad("volume_mount_group is not supported: the driver does not have VOLUME_MOUNT_GROUP (kubelet sets the group itself, for fsGroup)")
 	}
-	if c.GetMount().GetVolumeMountGroup() != "" {
-		return bad("a share can't be mounted for a group (VOLUME_MOUNT_GROUP): neither NFS nor CephFS has such an option")
-	}
 	switch c.GetAccessMode().GetMode() {
 	case csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER, csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY,
 		csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY, csi.VolumeCapability_AccessMode_MULTI_NODE_SINGLE_WRITER,
