@@ -28,7 +28,7 @@ demo: build ## a first run of all three plugins against a simulated cloud: no ro
 
 test: build ## unit tests with the race detector, csi-sanity and the contract tests over the simulator
 	CGO_ENABLED=1 go test -race -shuffle=on ./...
-	cd tests && $(TESTENV) CGO_ENABLED=1 go test -race -shuffle=on ./contract/... ./sanity/... ./demo/... ./house/...
+	cd tests && $(TESTENV) CGO_ENABLED=1 go test -race -shuffle=on ./contract/... ./sanity/... ./demo/... ./house/... ./bench/...
 	cd tests && $(TESTENV) go test -count=1 ./footprint/...   # alone, and without the race detector: it measures
 
 e2e-openstack: build ## the contract and end-to-end tests on a real OpenStack (root, Debian 12; started and stopped here)
@@ -61,7 +61,11 @@ fuzz: ## run every fuzz target for FUZZTIME
 	  for f in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $$p | awk '{print $$2}' | sort -u); do \
 	    echo "fuzz ./$$p $$f"; go test ./$$p -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME); done; done
 
-bench: ## run the benchmarks
+bench: build ## measure what is promised (calls, times, memory): a table, and bench.jsonl; fails beyond a limit
+	cd tests && $(GOBUILD) -o ../$(BIN)/bench ./bench
+	$(BIN)/bench -mooring $(BIN)/mooring -out bench.jsonl
+
+bench-go: ## run the micro-benchmarks of the packages
 	go test -run '^$$' -bench . -benchmem ./pkg/...
 
 vuln: $(TOOLS)/govulncheck ## govulncheck over what is shipped; skipped where its database can't be reached (GOVULNDB names another)
@@ -75,6 +79,6 @@ $(TOOLS)/%: tools/go.mod
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build demo test e2e-openstack verify lint fmt generate fuzz bench vuln clean
+.PHONY: help build demo test e2e-openstack verify lint fmt generate fuzz bench bench-go vuln clean
 include tests/lab/lab.mk
 include charts/chart.mk

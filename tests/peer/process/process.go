@@ -92,18 +92,24 @@ func (p *Process) pause(ctx context.Context) error {
 var errEnded = errors.New("no longer running")
 
 // RSS is the resident memory in bytes.
-func (p *Process) RSS() (int64, error) {
+func (p *Process) RSS() (int64, error) { return p.memory("VmRSS") }
+
+// PeakRSS is the most resident memory that it ever had, in bytes.
+func (p *Process) PeakRSS() (int64, error) { return p.memory("VmHWM") }
+
+// memory reads a line of /proc/PID/status, proc_pid_status(5).
+func (p *Process) memory(what string) (int64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, what+":"); ok {
 			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("no VmRSS for %s", p.Name)
+	return 0, fmt.Errorf("no %s for %s", what, p.Name)
 }
 
 // Stop asks it to end with SIGTERM and returns its exit code; after the bound it is killed, and that is an error.

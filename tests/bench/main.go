@@ -1,0 +1,88 @@
+// Command bench measures what mooring promises: how many calls something costs, how long it takes, how much memory it holds. It
+// prints a table of the figures and their limits, writes each figure as a line of JSON to a file, and fails when a limit is broken.
+//
+// What is measured is bin/mooring, as a process of its own, through its sockets; the cloud is openstacksim in this process, whose
+// call log is what counts calls. Where a mount is needed there is no root and no server to mount from: for the figures of the node
+// its gRPC services run in this process, behind a real socket, with the real mounter over mounttest's table of mounts.
+//
+// # Calls and polls
+//
+// A figure "without polls" counts the HTTP calls to Manila of one RPC, with a login and a microversion that are there already, less
+// its polls. A poll is a GET of the share, its export locations or its access rules after the RPC's first change (POST or DELETE):
+// its answer may be "not yet", so how many there are depends on how long the cloud takes. By that the first of them is a poll,
+// too, also where the cloud is done at once; what an RPC asks before it changes anything never is. Beside each such figure stands
+// how many polls there were, so that nothing hides in the difference. Figures "in all" count everything that reached the cloud,
+// logins and version documents included.
+//
+// # Limits
+//
+// A limit on time is measured on the machine at hand, with nothing else of this command running; it is no part of the tests.
+// Memory is the peak (VmHWM) and not what is left after it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// suite measures the figures of one plugin.
+type suite struct {
+	name    string
+	measure func(ctx context.Context, b *bench) error
+}
+
+func suites() []suite {
+	return []suite{{"csi", measureCSI}}
+}
+
+// bench is what a suite works with.
+type bench struct {
+	*figures
+
+	mooring string // path of the program
+}
+
+func main() {
+	mooring := flag.String("mooring", "bin/mooring", "`path` of mooring")
+	out := flag.String("out", "bench.jsonl", "`path` of the file that gets a line of JSON per figure")
+	only := flag.String("only", "", "`name` of the one suite to run")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	err := run(ctx, *mooring, *out, *only)
+	cancel()
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, mooring, out, only string) (err error) {
+	file, err := os.Create(out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	b := &bench{figures: newFigures(os.Stdout, file), mooring: mooring}
+	ran := 0
+	for _, s := range suites() {
+		if only != "" && only != s.name {
+			continue
+		}
+		ran++
+		if err := s.measure(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	if ran == 0 {
+		return fmt.Errorf("there is no suite %q", only)
+	}
+	return b.broken()
+}
