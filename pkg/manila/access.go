@@ -41,7 +41,7 @@ func (w *wish) nextRule(r *Rule, granted bool) (step Step, ok bool) {
 	switch r.State {
 	case "active", "": // before 2.28 Manila has no states of rules
 		switch {
-		case r.Level == w.Level && r.Kind == KindCephx && r.Key == "": // the key follows
+		case r.Level == w.Level && keyless(*r): // the key follows
 			return Step{Action: ActionLookRules}, true
 		case r.Level == w.Level:
 			return Step{Action: ActionDone}, true

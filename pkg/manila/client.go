@@ -192,7 +192,7 @@ func (p *provision) act(ctx context.Context, step Step) error {
 // look reads the share again, together with others when there are many, and with rules what that tells of its rules.
 func (p *provision) look(ctx context.Context, rules bool) error {
 	before := p.seen.Share
-	share, err := p.crowd.look(ctx, p.api, before.ID, p.client.options.Poll.Wait(0))
+	share, err := p.crowd.look(ctx, p.api, before, p.client.options.Poll.Wait(0))
 	if err != nil {
 		return err
 	}
@@ -219,6 +219,9 @@ func (p *provision) pause(ctx context.Context, action Action) error {
 	}
 	p.last = action
 	d := p.client.options.Poll.Wait(p.waited)
+	if p.waited == 0 && action == ActionLookRules { // a rule is not made in the time of a share
+		d /= 3
+	}
 	p.waited++
 	return poll.Sleep(ctx, d)
 }
@@ -236,15 +239,16 @@ func (p *provision) saw(share *Share) {
 	o.Share = share
 }
 
-// sawRules notes the state of all rules together. Where that is not known, or bad, the rules are asked for one by one.
+// sawRules notes the state of all rules together. Where that is not known, or bad, and for the key of a cephx rule, the share's
+// rules are read.
 func (p *provision) sawRules(ctx context.Context) (err error) {
 	o := &p.seen
-	switch o.Share.RulesStatus {
-	case "active":
+	switch status := o.Share.RulesStatus; {
+	case status == "active" && !slices.ContainsFunc(o.Rules, func(r Rule) bool { return r.Kind == KindCephx && r.Key == "" }):
 		for i := range o.Rules {
 			o.Rules[i].State = "active"
 		}
-	case "error", "": // or the share was read by itself, since the others have gone
+	case status == "active", status == "error", status == "": // none: the share was read by itself
 		o.Rules, err = p.api.rules(ctx, o.Share.ID)
 	}
 	return err
@@ -423,7 +427,7 @@ func (r *removal) act(ctx context.Context, step Step) error {
 			return fmt.Errorf("waiting for share %s to be deleted: %w", r.id, err)
 		}
 		r.waited++
-		share, err := r.crowd.look(ctx, r.api, r.id, r.client.options.Poll.Wait(0))
+		share, err := r.crowd.look(ctx, r.api, r.seen.Share, r.client.options.Poll.Wait(0))
 		r.seen = Observed{Share: share}
 		return err
 	default:

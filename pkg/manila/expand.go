@@ -129,7 +129,7 @@ func (e *expansion) act(ctx context.Context, step Step) error {
 }
 
 func (e *expansion) look(ctx context.Context) (err error) {
-	e.seen.Share, err = e.crowd.look(ctx, e.api, e.id, e.client.options.Poll.Wait(0))
+	e.seen.Share, err = e.crowd.look(ctx, e.api, e.seen.Share, e.client.options.Poll.Wait(0))
 	return err
 }
 

@@ -166,13 +166,24 @@ func nextRules(spec *Spec, o *Observed) Step {
 		}
 		wait = wait || step.Action == ActionLookRules
 	}
-	if wait && o.Crowded && o.Ours && !slices.ContainsFunc(spec.Grants, func(g Grant) bool { return g.Kind != KindIP }) {
-		return Step{Action: ActionLookAll} // all its rules are ours, and have no key that we wait for
-	}
 	if wait {
-		return Step{Action: ActionLookRules}
+		return Step{Action: lookAtRules(o)}
 	}
 	return Step{Action: ActionDone}
+}
+
+// lookAtRules picks how rules are looked at that are on their way: with the share, when all of them are ours and what is waited for
+// is no key.
+func lookAtRules(o *Observed) Action {
+	if o.Crowded && o.Ours && !slices.ContainsFunc(o.Rules, keyless) {
+		return ActionLookAll
+	}
+	return ActionLookRules
+}
+
+// keyless says whether all that a rule still lacks is its key.
+func keyless(r Rule) bool {
+	return (r.State == "active" || r.State == "") && r.Kind == KindCephx && r.Key == ""
 }
 
 func nextAbsent(o *Observed) Step {

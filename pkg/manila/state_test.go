@@ -71,6 +71,10 @@ func TestNextRules(t *testing.T) {
 		"error, somebody else's":       {[]Grant{ip}, Observed{RulesKnown: true, Rules: []Rule{foreign}}, ActionFail, ErrRuleFailed},
 		"cephx without its key":        {[]Grant{cephx}, Observed{RulesKnown: true, Rules: []Rule{rule("r", cephx, "active", "")}}, ActionLookRules, nil},
 		"cephx with its key":           {[]Grant{cephx}, Observed{RulesKnown: true, Rules: []Rule{rule("r", cephx, "active", "k")}}, ActionDone, nil},
+		"applying, in a crowd":         {[]Grant{ip}, Observed{Ours: true, Crowded: true, Rules: []Rule{rule("r", ip, "applying", "")}}, ActionLookAll, nil},
+		"cephx, in a crowd":            {[]Grant{cephx}, Observed{Ours: true, Crowded: true, Rules: []Rule{rule("r", cephx, "applying", "")}}, ActionLookAll, nil},
+		"a key, in a crowd":            {[]Grant{cephx}, Observed{Ours: true, Crowded: true, Rules: []Rule{rule("r", cephx, "active", "")}}, ActionLookRules, nil},
+		"others' rules, in a crowd":    {[]Grant{ip}, Observed{RulesKnown: true, Crowded: true, Rules: []Rule{rule("r", ip, "applying", "")}}, ActionLookRules, nil},
 		"grants before it waits":       {[]Grant{ip, {KindIP, "10.0.0.2", "rw"}}, Observed{RulesKnown: true, Rules: []Rule{rule("r", ip, "applying", "")}}, ActionGrant, nil},
 		"other rules do not matter":    {[]Grant{ip}, Observed{RulesKnown: true, Rules: []Rule{rule("x", cephx, "error", ""), rule("r", ip, "active", "")}}, ActionDone, nil},
 	} {

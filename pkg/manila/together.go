@@ -25,9 +25,11 @@ type Together struct {
 type crowd struct {
 	together *Together
 	session  *openstack.Session
-	size     int // guarded by together.mu
 
-	names, looks rounds
+	names, arrivals rounds
+
+	size    int                // guarded by together.mu
+	changes map[string]*rounds // by the status that is waited with; guarded by together.mu
 }
 
 // join counts a call in, until it leaves.
@@ -184,45 +186,52 @@ func (c *crowd) find(ctx context.Context, a *api, name string) ([]*Share, error)
 	return own, err
 }
 
-// look is get, together with others when there are many: the newest shares in one list, and what is not among them one by one.
-func (c *crowd) look(ctx context.Context, a *api, id string, least time.Duration) (*Share, error) {
+// look is get, together with others when there are many: one list for those that wait for the same. A share that is not in that
+// list, because it is not one of the newest, or what was waited for has come, is read by itself.
+func (c *crowd) look(ctx context.Context, a *api, last *Share, least time.Duration) (*Share, error) {
 	if !c.large() {
-		return a.get(ctx, id)
+		return a.get(ctx, last.ID)
 	}
-	answer, err := c.looks.ask(ctx, id, c.pace(least), func(ctx context.Context, ids map[string]bool) (found, error) { return a.getMany(ctx, ids) })
-	if err != nil || len(answer) == 0 {
+	looks, list := c.list(last.Status)
+	answer, err := looks.ask(ctx, last.ID, c.pace(least), func(ctx context.Context, ids map[string]bool) (found, error) {
+		out := found{}
+		if len(ids) == 1 {
+			return out, nil
+		}
+		all, err := a.listShares(ctx, list(len(ids)))
+		for _, s := range all {
+			if ids[s.ID] {
+				out[s.ID] = []*Share{s}
+			}
+		}
+		return out, err
+	})
+	if err != nil {
 		return nil, err
+	}
+	if len(answer) == 0 {
+		return a.get(ctx, last.ID)
 	}
 	share := *answer[0] // others may have asked the same
 	return &share, nil
 }
 
-// getMany reads several shares; those that are not there are not in the answer.
-func (a *api) getMany(ctx context.Context, ids map[string]bool) (found, error) {
-	out := found{}
-	if len(ids) > 1 {
-		limit := min(pageSize, max(fullPage, 2*len(ids)))
-		newest, err := a.listShares(ctx, url.Values{"sort_key": {"created_at"}, "sort_dir": {"desc"}, "limit": {strconv.Itoa(limit)}})
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range newest {
-			if ids[s.ID] {
-				out[s.ID] = []*Share{s}
-			}
+// list picks the list in which shares of a status stand while they are waited for. Those that come are the newest. Those that change
+// or go can be of any age, but are the only ones of their status.
+func (c *crowd) list(status string) (*rounds, func(n int) url.Values) {
+	if phase := Classify(status); phase != PhaseDeleting && phase != PhaseBusy {
+		return &c.arrivals, func(n int) url.Values {
+			limit := min(pageSize, max(fullPage, 2*n))
+			return url.Values{"sort_key": {"created_at"}, "sort_dir": {"desc"}, "limit": {strconv.Itoa(limit)}}
 		}
 	}
-	for id := range ids {
-		if out[id] != nil {
-			continue
+	c.together.mu.Lock()
+	defer c.together.mu.Unlock()
+	if c.changes[status] == nil {
+		if c.changes == nil {
+			c.changes = map[string]*rounds{}
 		}
-		s, err := a.get(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		if s != nil {
-			out[id] = []*Share{s}
-		}
+		c.changes[status] = &rounds{}
 	}
-	return out, nil
+	return c.changes[status], func(int) url.Values { return url.Values{"status": {status}, "limit": {strconv.Itoa(pageSize)}} }
 }
