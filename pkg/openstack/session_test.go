@@ -488,3 +488,21 @@ func TestStalledCallsDoNotHoldUpLogins(t *testing.T) {
 		t.Error("there was no login")
 	}
 }
+
+// late is a context whose deadline has passed, and whose timer has not fired.
+type late struct{ context.Context }
+
+func (late) Deadline() (time.Time, bool) { return time.Now().Add(-time.Second), true }
+
+// Who comes too late is told just that, and not of a budget that has plenty left.
+func TestADeadlineThatHasJustPassed(t *testing.T) {
+	t.Parallel()
+	sim, pool := cloud(t, openstacksim.Config{}, openstack.Options{})
+	s := pool.Session(credential(t, sim, "demo"))
+	if err := s.Login(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := get(late{t.Context()}, s); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, openstack.ErrThrottled) {
+		t.Errorf("got %v", err)
+	}
+}

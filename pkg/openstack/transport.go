@@ -92,8 +92,8 @@ func (t *serviceTransport) attempts(r *http.Request) (*http.Response, error) {
 	for n := 1; ; n++ {
 		if err := t.limiter.Wait(ctx); err != nil {
 			closeBody(r)
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
+			if late := ended(ctx); late != nil {
+				return nil, late
 			}
 			return nil, &Error{Class: ErrThrottled, Service: string(t.service), Operation: op, Message: "our own budget of calls leaves no room before the deadline", Err: err}
 		}
@@ -186,6 +186,14 @@ func rewind(r *http.Request) (*http.Request, bool) {
 func unsent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// ended is the context's error. Its deadline may have passed a moment before the context says so.
+func ended(ctx context.Context) error {
+	if ctx.Err() == nil && !fits(ctx, 0) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // fits says whether a wait leaves the caller any time.
