@@ -52,13 +52,13 @@ func TestSplit(t *testing.T) {
 		log          []openstacksim.Call
 		calls, polls int
 	}{
-		"nothing": {},
+		"nothing":                           {},
 		"a read is a call, again and again": {log: []openstacksim.Call{m("GET", share), m("GET", share)}, calls: 2},
 		"a create": {log: []openstacksim.Call{
 			m("GET", "/v2/shares/detail"), m("POST", "/v2/shares"), m("GET", share+"/export_locations"), m("GET", share), m("POST", share+"/action"),
 			m("GET", "/v2/share-access-rules"), m("GET", "/v2/share-access-rules"),
 		}, calls: 3, polls: 4},
-		"what is not waited for is no poll":    {log: []openstacksim.Call{m("DELETE", share), m("GET", share), m("GET", "/v2/snapshots/detail")}, calls: 2, polls: 1},
+		"what is not waited for is no poll":   {log: []openstacksim.Call{m("DELETE", share), m("GET", share), m("GET", "/v2/snapshots/detail")}, calls: 2, polls: 1},
 		"other services count for themselves": {log: []openstacksim.Call{{Service: openstacksim.ServiceKeystone, Method: "POST"}, m("GET", share)}, calls: 1},
 	} {
 		if calls, polls := split(c.log); calls != c.calls || polls != c.polls {

@@ -59,7 +59,7 @@ func atOnce(n int, do func(i int) error) error {
 
 // measureCalls counts what one create and one delete cost.
 func measureCalls(ctx context.Context, b *bench) error {
-	return withRig(usual(), func(r *rig) error {
+	return withRig(ctx, usual(), func(ctx context.Context, r *rig) error {
 		_, conn, err := r.controller(ctx, b.mooring)
 		if err != nil {
 			return err
@@ -92,7 +92,7 @@ func (b *bench) calls(name string, calls, polls int, most float64) error {
 // measureStages counts what a stage costs, and times many with a slow cloud.
 func measureStages(ctx context.Context, b *bench) error {
 	const parallel, latency = 30, 100 * time.Millisecond
-	return withRig(openstacksim.ManilaConfig{}, func(r *rig) error {
+	return withRig(ctx, openstacksim.ManilaConfig{}, func(ctx context.Context, r *rig) error {
 		_, controller, err := r.controller(ctx, b.mooring)
 		if err != nil {
 			return err
@@ -149,7 +149,7 @@ func measureCrowds(ctx context.Context, b *bench) error {
 		protocol, name string
 		most           float64
 	}{{"NFS", "csi.create_100_parallel", 330}, {"CEPHFS", "csi.create_100_parallel_cephfs", 430}} {
-		err := withRig(openstacksim.ManilaConfig{Delays: delays}, func(r *rig) error {
+		err := withRig(ctx, openstacksim.ManilaConfig{Delays: delays}, func(ctx context.Context, r *rig) error {
 			_, conn, err := r.controller(ctx, b.mooring)
 			if err != nil {
 				return err
@@ -176,7 +176,7 @@ func measureCrowds(ctx context.Context, b *bench) error {
 // access rule included, which this cloud carries out at once. It is the worst of several.
 func measureNotice(ctx context.Context, b *bench) error {
 	const ready, times = 1500 * time.Millisecond, 3
-	return withRig(openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: ready}}, func(r *rig) error {
+	return withRig(ctx, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: ready}}, func(ctx context.Context, r *rig) error {
 		_, conn, err := r.controller(ctx, b.mooring)
 		if err != nil {
 			return err
@@ -202,7 +202,7 @@ func measureNotice(ctx context.Context, b *bench) error {
 // external-health-monitor do, and made some.
 func measureMany(ctx context.Context, b *bench) error {
 	const volumes, made = 2000, 100
-	return withRig(openstacksim.ManilaConfig{}, func(r *rig) error {
+	return withRig(ctx, openstacksim.ManilaConfig{}, func(ctx context.Context, r *rig) error {
 		p, conn, err := r.controller(ctx, b.mooring)
 		if err != nil {
 			return err

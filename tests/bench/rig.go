@@ -6,19 +6,18 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"mooring/pkg/grpcserver"
-	"mooring/pkg/manila"
 	"mooring/pkg/manila/csi"
 	"mooring/pkg/manila/mount"
 	"mooring/pkg/manila/mount/mounttest"
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
-	"mooring/pkg/poll"
 	"mooring/tests/peer/process"
 )
 
@@ -32,9 +31,9 @@ type rig struct {
 }
 
 // withRig makes a cloud for do, and takes all away that was made in front of it.
-func withRig(cfg openstacksim.ManilaConfig, do func(*rig) error) (err error) {
+func withRig(ctx context.Context, cfg openstacksim.ManilaConfig, do func(context.Context, *rig) error) (err error) {
 	cfg.Quota = openstacksim.ManilaQuota{Shares: -1, Gigabytes: -1, Snapshots: -1, SnapshotGigabytes: -1, ShareNetworks: -1, PerShareGigabytes: -1}
-	cloud, err := openstacksim.Start(openstacksim.Config{Manila: cfg})
+	cloud, err := openstacksim.Start(openstacksim.Config{Manila: cfg}) //nolint:contextcheck // a cloud has a life of its own, which Close ends
 	if err != nil {
 		return err
 	}
@@ -46,14 +45,14 @@ func withRig(cfg openstacksim.ManilaConfig, do func(*rig) error) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	r := &rig{Cloud: cloud, dir: dir, clouds: filepath.Join(dir, "clouds.yaml")}
 	defer func() {
-		for i := len(r.closes) - 1; i >= 0; i-- {
-			err = errors.Join(err, r.closes[i]())
+		for _, end := range slices.Backward(r.closes) {
+			err = errors.Join(err, end())
 		}
 	}()
 	if err := os.WriteFile(r.clouds, cloud.CloudsYAML(), 0o600); err != nil {
 		return err
 	}
-	return do(r)
+	return do(ctx, r)
 }
 
 func (r *rig) dial(socket string) (*grpc.ClientConn, error) {
@@ -89,7 +88,7 @@ func (r *rig) node(ctx context.Context) (*grpc.ClientConn, error) {
 	pool := openstack.NewPool(openstack.Options{})
 	node := &csi.Node{
 		ID: "node-1", Mounter: mount.New(mount.Options{System: &mounttest.System{}}),
-		Clouds: &csi.Clouds{Pool: pool, Own: credential, Options: manila.Options{Poll: poll.Backoff{}}},
+		Clouds: &csi.Clouds{Pool: pool, Own: credential},
 	}
 	socket := filepath.Join(r.dir, "node.sock")
 	listener, err := grpcserver.Listen(ctx, "unix://"+socket, 0o600)
