@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mooring/pkg/manila/mount"
 )
 
@@ -65,6 +67,34 @@ func TestCephFuseProgram(t *testing.T) {
 	p, err := os.FindProcess(daemon)
 	if err != nil || p.Kill() != nil {
 		t.Errorf("the daemon has ended with its parent: %v", err)
+	}
+}
+
+// TestCephFuseIsReaped: the first process of a container inherits the daemon, and has to hear of its end.
+func TestCephFuseIsReaped(t *testing.T) {
+	t.Parallel()
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil { // it inherits as the first process does
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := program(t).CephFuse(t.Context(), "pvc-1", validKey(), []string{filepath.Join(dir, "works")}); err != nil {
+		t.Fatal(err)
+	}
+	daemon, err := os.ReadFile(filepath.Join(dir, "daemon"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(daemon)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(5 * time.Second); unix.Kill(pid, 0) == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the daemon has ended, and stays as a zombie")
+		}
 	}
 }
 

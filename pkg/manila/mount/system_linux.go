@@ -76,13 +76,28 @@ func (k Kernel) CephFuse(ctx context.Context, user, key string, args []string) e
 	cmd.Stdout, cmd.Stderr = output, output // files and no pipes: Wait would wait for the daemon to close them
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) } // with the child that it forked
-	if err := cmd.Run(); err != nil {
+	err = cmd.Run()
+	if cmd.Process != nil {
+		go reap(cmd.Process.Pid)
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
 		return fmt.Errorf("ceph-fuse: %w: %s", err, tail(output, key))
 	}
 	return nil
+}
+
+// reap waits for the processes of a group whose first one has ended, as far as they have become our children. In a container we may be
+// the first process, the one that inherits a daemon: then nobody else would hear of its end, and it would stay as a zombie. Elsewhere
+// there are none, and nothing is waited for.
+func reap(group int) {
+	for {
+		if _, err := unix.Wait4(-group, nil, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }
 
 func (k Kernel) cephFuse() (string, error) {
