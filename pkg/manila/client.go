@@ -117,19 +117,19 @@ func (p *provision) find(ctx context.Context) (*Share, error) {
 	return found[0], nil
 }
 
-// inOrder puts the one of several shares of this very cluster and name first that every call picks: the oldest one that stays.
+// inOrder puts the one of several shares of this very cluster and name first that every call picks: the oldest one that stays, and
+// rather one that is usable, or will be, than one that is lost.
 // There are several when Manila carried out a create after the call for it had been given up, by a proxy or by a process that was
 // killed.
 func inOrder(own []*Share) {
-	leaves := func(s *Share) int {
-		if Classify(s.Status) == PhaseDeleting {
-			return 1
-		}
-		return 0
-	}
 	slices.SortFunc(own, func(a, b *Share) int {
-		return cmp.Or(cmp.Compare(leaves(a), leaves(b)), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(loss(a.Status), loss(b.Status)), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
 	})
+}
+
+// loss is how far something of a status is from being usable; -1: it is, or will be.
+func loss(status string) int {
+	return slices.Index([]Phase{PhaseFailed, PhaseDeleting, PhaseDeleteFailed, PhaseForeign}, Classify(status))
 }
 
 // clear removes a twin of the share that is used. Nobody was told of one that has no access rules; another one stays, for people

@@ -197,6 +197,24 @@ func TestTwins(t *testing.T) {
 	}
 }
 
+// TestLostTwin: a share that is usable is taken before an older one that is not, and was not told of.
+func TestLostTwin(t *testing.T) {
+	t.Parallel()
+	for status, left := range map[string]int{"error": 1, "error_deleting": 2, "deleting": 2} {
+		c := start(t, openstacksim.ManilaConfig{})
+		older, used := c.twin(t, "c1"), c.twin(t, "c1")
+		c.Manila.SetShareStatus(older, status)
+		for range 2 {
+			if v, err := c.client.Provision(t.Context(), nfsSpec()); err != nil || v.Share.ID != used {
+				t.Errorf("the older one is in %s: got %+v, %v; want %s", status, v, err, used)
+			}
+		}
+		if got := c.Manila.Counts(); got.Shares != left {
+			t.Errorf("the older one is in %s: %+v, want %d shares", status, got, left)
+		}
+	}
+}
+
 // twin makes one more share of the name of nfsSpec.
 func (c *cloud) twin(t *testing.T, cluster string) (id string) {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"time"
 
@@ -138,7 +139,7 @@ type taking struct {
 	waited, refusals int
 }
 
-// find picks the snapshot of the spec among those of its name: one of its share, the oldest that stays.
+// find picks the snapshot of the spec among those of its name: one of its share, as inOrder does.
 func (t *taking) find(ctx context.Context) error {
 	found, err := t.api.snapshotsByName(ctx, t.spec.Name)
 	if err != nil {
@@ -148,13 +149,10 @@ func (t *taking) find(ctx context.Context) error {
 		return nil
 	}
 	rank := func(s *Snapshot) int {
-		switch {
-		case s.ShareID != t.spec.ShareID || !t.spec.owns(s):
-			return 2
-		case Classify(s.Status) == PhaseDeleting:
-			return 1
+		if s.ShareID != t.spec.ShareID || !t.spec.owns(s) {
+			return math.MaxInt
 		}
-		return 0
+		return loss(s.Status)
 	}
 	slices.SortFunc(found, func(x, y *Snapshot) int {
 		return cmp.Or(cmp.Compare(rank(x), rank(y)), x.CreatedAt.Compare(y.CreatedAt), cmp.Compare(x.ID, y.ID))

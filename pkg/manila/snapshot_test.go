@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/snapshots"
 
 	"mooring/pkg/goldentest"
 	"mooring/pkg/manila"
@@ -293,4 +294,28 @@ func TestCloneMeetsTrouble(t *testing.T) {
 
 func (c *cloud) manilaCalls() []openstacksim.Call {
 	return slices.DeleteFunc(c.Calls.All(), func(call openstacksim.Call) bool { return call.Service != openstacksim.ServiceManila })
+}
+
+// TestTwinSnapshots: a snapshot that is usable is taken before an older one of its name that is not.
+func TestTwinSnapshots(t *testing.T) {
+	t.Parallel()
+	c := start(t, openstacksim.ManilaConfig{})
+	id := provisioned(t, c)
+	c.Manila.Inject(openstacksim.ManilaInjection{Operation: openstacksim.ManilaSnapshot, Count: 1})
+	client, err := c.session.Client(t.Context(), openstack.SharedFileSystem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Microversion = "2.73"
+	var last string
+	for range 2 {
+		s, err := snapshots.Create(t.Context(), client, snapshots.CreateOpts{ShareID: id, Name: snapshotOf(id).Name}).Extract()
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = s.ID
+	}
+	if s, err := c.client.Snapshot(t.Context(), snapshotOf(id)); err != nil || s.ID != last {
+		t.Errorf("got %+v, %v; want %s", s, err, last)
+	}
 }
