@@ -84,7 +84,7 @@ func fromAPI(s *shares.Share) *Share {
 	return &Share{
 		ID: s.ID, Name: s.Name, Status: s.Status, Protocol: strings.ToUpper(s.ShareProto), Type: s.ShareTypeName, TypeID: s.ShareType, Zone: s.AvailabilityZone,
 		NetworkID: s.ShareNetworkID, SnapshotID: s.SnapshotID, SizeGiB: s.Size, Metadata: s.Metadata, CreateFromSnapshot: s.CreateShareFromSnapshotSupport, CreatedAt: s.CreatedAt,
-		CanSnapshot: s.SnapshotSupport,
+		CanSnapshot: s.SnapshotSupport, HasReplicas: s.HasReplicas,
 	}
 }
 

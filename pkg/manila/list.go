@@ -150,6 +150,12 @@ func (s *listedShare) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &s.rules)
 }
 
+func (s *listedShare) share() *Share {
+	out := fromAPI(&s.Share)
+	out.RulesStatus = s.rules.Status
+	return out
+}
+
 // listShares reads one page of shares.
 func (a *api) listShares(ctx context.Context, query url.Values) ([]*Share, error) {
 	var body struct {
@@ -164,9 +170,7 @@ func (a *api) listShares(ctx context.Context, query url.Values) ([]*Share, error
 	out := make([]*Share, 0, len(body.Shares))
 	for i := range body.Shares {
 		if one := &body.Shares[i]; isShare(&one.Share) {
-			s := fromAPI(&one.Share)
-			s.RulesStatus = one.rules.Status
-			out = append(out, s)
+			out = append(out, one.share())
 		}
 	}
 	return out, nil

@@ -32,6 +32,7 @@ type Share struct {
 	SizeGiB                         int
 	Metadata                        map[string]string
 	CreateFromSnapshot, CanSnapshot bool
+	HasReplicas                     bool
 	RulesStatus                     string // of all access rules together: active, syncing, error; known from lists alone
 	CreatedAt                       time.Time
 }

@@ -460,6 +460,7 @@ func (m *Manila) routes() []route {
 	}
 	rs = append(rs, m.shareRoutes()...)
 	rs = append(rs, m.snapshotRoutes()...)
+	rs = append(rs, m.replicaRoutes()...)
 	return append(rs, m.otherRoutes()...)
 }
 

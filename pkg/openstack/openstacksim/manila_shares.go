@@ -36,6 +36,7 @@ type manilaShare struct {
 	created, updated                                    time.Time
 	exports                                             []manilaExport
 	progress                                            string
+	replicas                                            []ManilaReplica
 }
 
 type manilaExport struct {
@@ -107,7 +108,7 @@ func (m *Manila) shareView(c *manilaCall, s *manilaShare) map[string]any {
 		{2, map[string]any{"snapshot_support": s.typ.can("snapshot_support")}},
 		{5, map[string]any{"task_state": nil}},
 		{10, map[string]any{"access_rules_status": m.rulesStatus(s, c.v)}},
-		{11, map[string]any{"replication_type": nil, "has_replicas": false}},
+		{11, map[string]any{"replication_type": s.replication(), "has_replicas": len(s.replicas) > 0}},
 		{16, map[string]any{"user_id": s.user}},
 		{24, map[string]any{"create_share_from_snapshot_support": s.typ.can("create_share_from_snapshot_support")}},
 		{27, map[string]any{"revert_to_snapshot_support": s.typ.can("revert_to_snapshot_support")}},
@@ -125,6 +126,13 @@ func (m *Manila) shareView(c *manilaCall, s *manilaShare) map[string]any {
 		view["share_server_id"], view["host"] = nil, "sim@"+strings.ToLower(s.typ.ExtraSpecs["share_backend_name"])+"#pool"
 	}
 	return view
+}
+
+func (s *manilaShare) replication() any {
+	if len(s.replicas) > 0 {
+		return "readable"
+	}
+	return nil
 }
 
 func manilaNull(s string) any {
