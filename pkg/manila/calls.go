@@ -41,6 +41,9 @@ func connect(ctx context.Context, session *openstack.Session) (*api, error) {
 	if version.Less(oldest) {
 		return nil, fmt.Errorf("%w: its newest microversion is %s, and %s is needed", ErrTooOld, offered.Max, oldest)
 	}
+	if version.Less(offered.Min) {
+		return nil, fmt.Errorf("%w: its oldest microversion is %s, and %s is the newest that is known here: a newer version of the driver is needed", ErrTooNew, offered.Min, newest)
+	}
 	client, err := session.Client(ctx, openstack.SharedFileSystem)
 	if err != nil {
 		return nil, err

@@ -47,11 +47,8 @@ func New(session *openstack.Session, o Options) *Client {
 // all its rules are active. It can be called again after any error, and then goes on where things stand.
 func (c *Client) Provision(ctx context.Context, spec *Spec) (*Volume, error) {
 	a, err := connect(ctx, c.session)
-	if errors.Is(err, openstack.ErrNotFound) { // an earlier call may have made the share, and Manila is away
-		err = pending(spec.Name, err)
-	}
-	if err != nil {
-		return nil, err
+	if err != nil { // an earlier call may have made the share: whatever is wrong now is not the end
+		return nil, pending(spec.Name, err)
 	}
 	p := &provision{client: c, api: a, spec: spec, crowd: c.options.Together.join(c.session)}
 	defer p.crowd.leave()
@@ -262,7 +259,7 @@ const createTimeout = time.Minute
 func (p *provision) create(ctx context.Context) error {
 	zone, err := p.zone()
 	if err != nil {
-		return p.abandon(ctx, err)
+		return p.notCreated(ctx, err)
 	}
 	resolved, err := p.resolved(ctx)
 	if err != nil {
@@ -281,13 +278,41 @@ func (p *provision) create(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return p.abandon(ctx, err)
+		return p.notCreated(ctx, err)
 	}
 	share.Zone = cmp.Or(share.Zone, zone)
 	p.at = zone
 	p.seen = Observed{Share: share, Ours: true}
 	p.client.options.Logger.InfoContext(ctx, "share created", slog.String("share_id", share.ID), slog.String("name", share.Name))
 	return nil
+}
+
+// notCreated is what follows a create that has failed. Before that is the end the name is looked for once more: a create of an
+// earlier call, whose answer was lost, may have got through since, and may be what the quota was spent on.
+func (p *provision) notCreated(ctx context.Context, cause error) error {
+	if unfinished(cause) {
+		return p.abandon(ctx, cause)
+	}
+	share, err := p.find(ctx)
+	switch {
+	case err != nil:
+		return pending(p.spec.Name, errors.Join(cause, err))
+	case share == nil:
+		return p.abandon(ctx, cause)
+	}
+	p.client.options.Logger.InfoContext(ctx, "a create was refused, and an earlier one has got through", slog.String("share_id", share.ID), slog.String("name", share.Name), slog.Any("error", cause))
+	p.seen = Observed{Share: share}
+	return nil
+}
+
+// unfinished says whether an error leaves open whether Manila has acted, or may act when it is asked again.
+func unfinished(err error) bool {
+	for _, open := range []error{openstack.ErrUnavailable, openstack.ErrThrottled, openstack.ErrConflict, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, open) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *provision) grant(ctx context.Context, g Grant) error {

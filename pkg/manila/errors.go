@@ -35,6 +35,8 @@ var (
 	ErrToken = errors.New("there is no such place in the list")
 	// ErrTooOld says that this Manila's API lacks something that is needed.
 	ErrTooOld = errors.New("this Manila is too old")
+	// ErrTooNew says that this Manila's API has left behind what is known here.
+	ErrTooNew = errors.New("this Manila is too new")
 	// ErrNotUsable says that a share is in a status in which it can't be mounted.
 	ErrNotUsable = errors.New("the share can't be used now")
 )

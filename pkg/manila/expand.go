@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/messages"
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
 
 	"mooring/pkg/openstack"
@@ -28,14 +30,23 @@ type ExpandSeen struct {
 	Share *Share
 	// Asked and Forced say that Manila has accepted an extend of this call, and one by force.
 	Asked, Forced bool
+	// Told says that Manila has a message about the extend that it accepted last: it could not be done.
+	Told bool
+	// Quiet counts the looks since then that saw the share available, and with its old size.
+	Quiet int
 	// CanForce says that Manila knows what a forced extend is, and that it has not refused one.
 	CanForce bool
 }
 
+// quietLooks is after how many looks a share that is available with its old size is taken for one that was not extended, when
+// Manila has no message about it.
+const quietLooks = 10
+
 // NextExpand decides what to do for a share that has to have size GiB, and at most most (0: any). Before 2.64 Manila hands an
-// extend to the back end; from then on the scheduler may refuse it, and the share is available again with its old size.
+// extend to the back end; from then on the scheduler may refuse it, and the share is available again with its old size. So it is
+// for a moment after an extend that went well, too: Manila writes the status first and the size then
+// (manila/share/manager.py, extend_share). What tells the two apart is the message that the scheduler leaves about the request.
 func NextExpand(size, most int, o *ExpandSeen) Step {
-	failed := func() Step { return Step{Action: ActionFail, Err: ErrExtendFailed} }
 	switch {
 	case o.Share == nil:
 		return Step{Action: ActionFail, Err: openstack.ErrNotFound}
@@ -50,18 +61,25 @@ func NextExpand(size, most int, o *ExpandSeen) Step {
 	case PhasePending, PhaseBusy, PhaseUnknown:
 		return Step{Action: ActionLook}
 	case PhaseReady:
-		switch {
-		case !o.Asked:
-			return Step{Action: ActionExtend}
-		case !o.Forced && o.CanForce:
-			return Step{Action: ActionExtendForce}
-		default:
-			return failed()
-		}
+		return nextReady(o)
 	case PhaseDegraded:
-		return failed()
+		return Step{Action: ActionFail, Err: ErrExtendFailed}
 	default:
 		return Step{Action: ActionFail, Err: ErrNotUsable}
+	}
+}
+
+// nextReady decides about a share that is available and too small.
+func nextReady(o *ExpandSeen) Step {
+	switch {
+	case !o.Asked:
+		return Step{Action: ActionExtend}
+	case !o.Told && o.Quiet < quietLooks:
+		return Step{Action: ActionLook}
+	case !o.Forced && o.CanForce:
+		return Step{Action: ActionExtendForce}
+	default:
+		return Step{Action: ActionFail, Err: ErrExtendFailed}
 	}
 }
 
@@ -103,7 +121,8 @@ type expansion struct {
 	size    int
 	crowd   *crowd
 	waited  int
-	refused bool // the last extend was refused for the share's status
+	refused bool   // the last extend was refused for the share's status
+	request string // OpenStack's id of the extend that was accepted last
 	seen    ExpandSeen
 }
 
@@ -130,15 +149,19 @@ func (e *expansion) act(ctx context.Context, step Step) error {
 
 func (e *expansion) look(ctx context.Context) (err error) {
 	e.seen.Share, err = e.crowd.look(ctx, e.api, e.seen.Share, e.client.options.Poll.Wait(0))
+	if s := e.seen.Share; e.seen.Asked && s != nil && Classify(s.Status) == PhaseReady && s.SizeGiB < e.size {
+		e.seen.Quiet++
+		e.seen.Told = e.api.told(ctx, e.id, e.request)
+	}
 	return err
 }
 
 func (e *expansion) extend(ctx context.Context, force bool) error {
 	log := e.client.options.Logger
-	err := e.api.extend(ctx, e.id, e.size, force)
+	request, err := e.api.extend(ctx, e.id, e.size, force)
 	switch {
 	case err == nil:
-		e.seen.Asked, e.seen.Forced = true, force
+		e.request, e.seen.Asked, e.seen.Forced, e.seen.Told, e.seen.Quiet = request, true, force, false, 0
 		e.seen.Share.Status = "extending"
 		log.InfoContext(ctx, "extending a share", slog.String("share_id", e.id), slog.Int("size_gib", e.size), slog.Bool("force", force))
 		return nil
@@ -171,10 +194,25 @@ func (o extendOpts) ToShareExtendMap() (map[string]any, error) {
 	return gophercloud.BuildRequestBody(o, "extend")
 }
 
-// extend asks for the size. Manila answers with 403 when the quota does not allow it, and when the login may not force.
-func (a *api) extend(ctx context.Context, id string, size int, force bool) error {
-	if err := wrap(shares.Extend(ctx, a.client, id, extendOpts{NewSize: size, Force: force}).ExtractErr()); err != nil {
-		return fmt.Errorf("extending share %s to %d GiB: %w", id, size, err)
+// extend asks for the size, and gives OpenStack's id of the request. Manila answers with 403 when the quota does not allow it, and
+// when the login may not force.
+func (a *api) extend(ctx context.Context, id string, size int, force bool) (request string, err error) {
+	r := shares.Extend(ctx, a.client, id, extendOpts{NewSize: size, Force: force})
+	if err := wrap(r.ExtractErr()); err != nil {
+		return "", fmt.Errorf("extending share %s to %d GiB: %w", id, size, err)
 	}
-	return nil
+	return openstack.RequestID(r.Header), nil
+}
+
+// told says whether Manila has a user message about a share that a certain request has led to. Messages are about failures.
+func (a *api) told(ctx context.Context, id, request string) bool {
+	if request == "" {
+		return false
+	}
+	pages, err := messages.List(a.client, messages.ListOpts{ResourceID: id, RequestID: request}).AllPages(ctx)
+	if err != nil {
+		return false // it is one sign of two
+	}
+	all, err := messages.ExtractMessages(pages)
+	return err == nil && slices.ContainsFunc(all, func(m messages.Message) bool { return m.RequestID == request })
 }

@@ -31,11 +31,15 @@ func TestGoldenExpansions(t *testing.T) {
 		return string(step.Action)
 	}
 	var b strings.Builder
-	b.WriteString("# Written by TestGoldenExpansions: status | too small | asked for | asked for, and force is possible | forced | large enough\n")
+	b.WriteString("# Written by TestGoldenExpansions: status | too small | asked for | and Manila told of a failure | and force is possible | forced | nothing for long | large enough\n")
 	for _, status := range append(slices.Sorted(maps.Keys(manila.Statuses())), "some_status_of_the_future") {
-		fmt.Fprintf(&b, "%s | %s | %s | %s | %s | %s\n", status, decide(status, 1, manila.ExpandSeen{}), decide(status, 1, manila.ExpandSeen{Asked: true}),
-			decide(status, 1, manila.ExpandSeen{Asked: true, CanForce: true}), decide(status, 1, manila.ExpandSeen{Asked: true, Forced: true, CanForce: true}),
-			decide(status, 3, manila.ExpandSeen{}))
+		row := []string{status}
+		for _, o := range []manila.ExpandSeen{
+			{}, {Asked: true}, {Asked: true, Told: true}, {Asked: true, Told: true, CanForce: true}, {Asked: true, Told: true, Forced: true, CanForce: true}, {Asked: true, Quiet: 10},
+		} {
+			row = append(row, decide(status, 1, o))
+		}
+		fmt.Fprintln(&b, strings.Join(append(row, decide(status, 3, manila.ExpandSeen{})), " | "))
 	}
 	goldentest.Compare(t, "testdata/expansions.golden", b.String())
 	if step := manila.NextExpand(2, 0, &manila.ExpandSeen{}); !errors.Is(step.Err, openstack.ErrNotFound) {
@@ -162,6 +166,39 @@ func TestExpandWithoutRoom(t *testing.T) {
 		if posts := len(slices.DeleteFunc(list, func(s string) bool { return !strings.HasPrefix(s, "POST") })); posts != x.posts {
 			t.Errorf("%s: %d extends, want %d", name, posts, x.posts)
 		}
+	}
+}
+
+// TestSizeFollowsStatus: a share that was extended is available with its old size for a moment, and nobody takes that for a refusal;
+// one that was not is so for good, and Manila's message about it may be late.
+func TestSizeFollowsStatus(t *testing.T) {
+	t.Parallel()
+	for _, who := range []string{"demo", "admin"} {
+		c := startAs(t, who, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Resized: 30 * time.Millisecond}})
+		id := provisioned(t, c)
+		posts := func() int {
+			list, _ := c.calls()
+			return len(slices.DeleteFunc(list, func(s string) bool { return !strings.HasPrefix(s, "POST") }))
+		}
+		if s, err := c.client.Expand(t.Context(), id, 2, 0); err != nil || s.SizeGiB != 2 || posts() != 1 {
+			t.Errorf("%s: %+v, %v after %d extends", who, s, err, posts())
+		}
+		c.Manila.Inject(openstacksim.ManilaInjection{Operation: openstacksim.ManilaExtendSchedule, Count: 1})
+		s, err := c.client.Expand(t.Context(), id, 3, 0)
+		if forced := who == "admin"; forced && (err != nil || s.SizeGiB != 3) || !forced && (!errors.Is(err, manila.ErrExtendFailed) || !strings.Contains(err.Error(), "No storage could be allocated")) {
+			t.Errorf("%s, without room: %+v, %v", who, s, err)
+		}
+	}
+}
+
+// TestExpandHearsNothing: without a message, a share that stays as it is was not extended.
+func TestExpandHearsNothing(t *testing.T) {
+	t.Parallel()
+	c := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Resized: time.Hour}})
+	id := provisioned(t, c)
+	c.Manila.Inject(openstacksim.ManilaInjection{Operation: openstacksim.ManilaExtendSchedule})
+	if _, err := c.client.Expand(t.Context(), id, 2, 0); !errors.Is(err, manila.ErrExtendFailed) || !strings.Contains(err.Error(), "has no message") {
+		t.Errorf("%v", err)
 	}
 }
 

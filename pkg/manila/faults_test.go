@@ -161,6 +161,45 @@ func TestSlowCreate(t *testing.T) {
 	}
 }
 
+// TestRefusedAfterAll: a create whose answer was lost has got through late, so that the list did not show it, and has taken the
+// last of the quota: the next create is refused, and that is not the end.
+func TestRefusedAfterAll(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusRequestEntityTooLarge} {
+		for _, lists := range []int{1, 0} { // that show nothing; without end
+			c := start(t, openstacksim.ManilaConfig{})
+			there := c.twin(t, "c1")
+			body := `{"shares":[]}`
+			c.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Method: http.MethodGet, Path: `^/v2/shares/detail$`, Count: 1, Status: http.StatusOK, Body: body})
+			if lists == 0 {
+				c.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Method: http.MethodGet, Path: `^/v2/shares/detail$`, Status: http.StatusForbidden})
+			}
+			c.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Method: http.MethodPost, Path: `^/v2/shares$`, Status: code, Body: `{"itemNotFound":{"message":"no"}}`})
+			v, err := c.client.Provision(t.Context(), nfsSpec())
+			if lists == 1 && (err != nil || v.Share.ID != there) || lists == 0 && !errors.Is(err, manila.ErrPending) {
+				t.Errorf("%d, %d: %+v, %v", code, lists, v, err)
+			}
+		}
+	}
+}
+
+// TestNothingIsFinalBeforeTheNameIsKnown: whatever keeps a call from looking for the name, an earlier one may have made it.
+func TestNothingIsFinalBeforeTheNameIsKnown(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{`^/v2/$`, `^/v2/(shares|snapshots)/detail$`} {
+		for _, code := range []int{400, 401, 403, 404, 409, 413} {
+			c := start(t, openstacksim.ManilaConfig{})
+			c.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Method: http.MethodGet, Path: path, Status: code})
+			if _, err := c.client.Provision(t.Context(), nfsSpec()); !errors.Is(err, manila.ErrPending) {
+				t.Errorf("%s answers %d: a share: %v", path, code, err)
+			}
+			if _, err := c.client.Snapshot(t.Context(), &manila.SnapshotSpec{Name: "s", ShareID: "5f0a9e2c-1111-4222-8333-444455556666"}); !errors.Is(err, manila.ErrPending) {
+				t.Errorf("%s answers %d: a snapshot: %v", path, code, err)
+			}
+		}
+	}
+}
+
 // TestTwins: when a create was carried out twice after all, every call takes the older share, unless it is on its way out, and
 // removes a younger one that nobody was told of: one without access rules.
 func TestTwins(t *testing.T) {

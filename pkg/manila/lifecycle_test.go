@@ -410,6 +410,10 @@ func TestOldManila(t *testing.T) {
 	if _, err := c.client.Provision(t.Context(), spec); !errors.Is(err, manila.ErrTooOld) || !strings.Contains(err.Error(), "2.38") {
 		t.Errorf("an IPv6 rule on 2.37: %v", err)
 	}
+	ahead := start(t, openstacksim.ManilaConfig{MinMicroversion: "2.90", MaxMicroversion: "2.95"})
+	if _, err := ahead.client.Provision(t.Context(), spec); !errors.Is(err, manila.ErrTooNew) || !strings.Contains(err.Error(), "its oldest microversion is 2.90") {
+		t.Errorf("2.90 to 2.95: %v", err)
+	}
 	newer := start(t, openstacksim.ManilaConfig{MaxMicroversion: "2.95"})
 	if _, err := newer.client.Provision(t.Context(), spec); err != nil {
 		t.Errorf("2.95: %v", err)

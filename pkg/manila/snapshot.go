@@ -93,8 +93,8 @@ func (c *Client) Snapshot(ctx context.Context, spec *SnapshotSpec) (*Snapshot, e
 		return nil, fmt.Errorf("share %q: %w", spec.ShareID, openstack.ErrNotFound)
 	}
 	a, err := connect(ctx, c.session)
-	if err != nil {
-		return nil, err
+	if err != nil { // as in Provision
+		return nil, pendingSnapshot(spec.Name, err)
 	}
 	wanted := *spec
 	wanted.ShareID = valid
@@ -105,9 +105,17 @@ func (c *Client) Snapshot(ctx context.Context, spec *SnapshotSpec) (*Snapshot, e
 func (c *Client) snapshot(ctx context.Context, a *api, spec *SnapshotSpec) (*Snapshot, error) {
 	t := &taking{client: c, api: a, spec: spec}
 	if err := t.find(ctx); err != nil {
-		return nil, err
+		return nil, pendingSnapshot(spec.Name, err)
 	}
 	return t.run(ctx)
+}
+
+// pendingSnapshot marks an error of a snapshot that exists, or may exist.
+func pendingSnapshot(name string, err error) error {
+	if errors.Is(err, ErrPending) || errors.Is(err, ErrIncompatible) {
+		return err
+	}
+	return fmt.Errorf("snapshot %q: %w: %w", name, ErrPending, err)
 }
 
 // DeleteSnapshot removes a snapshot and returns when it is gone. One that is not there, or an id that can't be one, is no error.
@@ -168,8 +176,8 @@ func (t *taking) run(ctx context.Context) (*Snapshot, error) {
 			return t.seen.Snapshot, nil
 		}
 		if err := t.act(ctx, step); err != nil {
-			if t.spec != nil && t.seen.Snapshot != nil && !errors.Is(err, ErrPending) && !errors.Is(err, ErrIncompatible) {
-				err = fmt.Errorf("snapshot %q: %w: %w", t.spec.Name, ErrPending, err)
+			if t.spec != nil && t.seen.Snapshot != nil {
+				err = pendingSnapshot(t.spec.Name, err)
 			}
 			return nil, err
 		}
@@ -220,10 +228,24 @@ func (t *taking) create(ctx context.Context) error {
 	defer cancel()
 	made, err := t.api.createSnapshot(bound, t.spec)
 	if err != nil {
-		return err
+		return t.notCreated(ctx, err)
 	}
 	t.seen = SnapshotSeen{Snapshot: made, Ours: true}
 	t.client.options.Logger.InfoContext(ctx, "snapshot created", slog.String("snapshot_id", made.ID), slog.String("name", made.Name), slog.String("share_id", made.ShareID))
+	return nil
+}
+
+// notCreated looks for the name once more before a refusal is the end, as that of a share does.
+func (t *taking) notCreated(ctx context.Context, cause error) error {
+	if unfinished(cause) || errors.Is(cause, ErrNotUsable) {
+		return cause
+	}
+	if err := t.find(ctx); err != nil {
+		return pendingSnapshot(t.spec.Name, errors.Join(cause, err))
+	}
+	if t.seen.Snapshot == nil {
+		return cause
+	}
 	return nil
 }
 

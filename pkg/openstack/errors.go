@@ -85,7 +85,7 @@ func Wrap(err error) error {
 }
 
 func fromResponse(r *gophercloud.ErrUnexpectedResponseCode, cause error) *Error {
-	e := &Error{Operation: r.Method + " " + r.URL, Status: r.Actual, RequestID: requestID(r.ResponseHeader), Message: "an answer that does not belong here", Err: cause}
+	e := &Error{Operation: r.Method + " " + r.URL, Status: r.Actual, RequestID: RequestID(r.ResponseHeader), Message: "an answer that does not belong here", Err: cause}
 	if u, err := url.Parse(r.URL); err == nil {
 		e.Service, e.Operation = u.Host, r.Method+" "+u.EscapedPath()
 	}
@@ -129,8 +129,8 @@ func classify(status int, text string) error {
 	return ErrInvalid
 }
 
-// requestID reads OpenStack's request id; Manila has the old name of the header.
-func requestID(h http.Header) string {
+// RequestID reads OpenStack's request id from the header of an answer; Manila has the old name of it. It is empty when there is none.
+func RequestID(h http.Header) string {
 	const longest = 100
 	id := h.Get("X-Openstack-Request-Id")
 	if id == "" {

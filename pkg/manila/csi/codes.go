@@ -36,20 +36,21 @@ type code struct {
 
 // table is which gRPC code an error has; the first row that matches wins. Sidecars act on it: external-provisioner takes
 // Canceled, DeadlineExceeded, Unavailable and Aborted as "may still be under way" and calls again with the same name, and every
-// other code as the end, after which it may forget the volume. So once a share may exist (ErrPending), whatever else is wrong
-// has to look unfinished, or the share would be orphaned.
+// other code as the end, after which it may forget the volume. So while a share may exist (ErrPending), whatever else is
+// wrong has to look unfinished, or the share would be orphaned; and it may until Manila has refused the create and then shows no
+// share of the name, since an earlier call, of a process that was killed, may have made it. external-snapshotter has the same rule.
 func table() []code {
 	return []code{
 		{context.Canceled, "context.Canceled", codes.Canceled},
 		{context.DeadlineExceeded, "context.DeadlineExceeded", codes.DeadlineExceeded},
 		{errBusy, "errBusy", codes.Aborted},
+		{manila.ErrIncompatible, "manila.ErrIncompatible", codes.AlreadyExists},
+		{manila.ErrPending, "manila.ErrPending", codes.Unavailable},
 		{errRequest, "errRequest", codes.InvalidArgument},
 		{errRange, "errRange", codes.OutOfRange},
 		{errZone, "errZone", codes.Unavailable},
 		{errNoCredential, "errNoCredential", codes.FailedPrecondition},
 		{params.ErrInvalid, "params.ErrInvalid", codes.InvalidArgument},
-		{manila.ErrIncompatible, "manila.ErrIncompatible", codes.AlreadyExists},
-		{manila.ErrPending, "manila.ErrPending", codes.Unavailable},
 		{manila.ErrZones, "manila.ErrZones", codes.ResourceExhausted},
 		{manila.ErrReference, "manila.ErrReference", codes.InvalidArgument},
 		{manila.ErrShareFailed, "manila.ErrShareFailed", codes.Unavailable},
@@ -63,11 +64,13 @@ func table() []code {
 		{manila.ErrToken, "manila.ErrToken", codes.Aborted},
 		{manila.ErrInUse, "manila.ErrInUse", codes.FailedPrecondition},
 		{manila.ErrTooOld, "manila.ErrTooOld", codes.FailedPrecondition},
+		{manila.ErrTooNew, "manila.ErrTooNew", codes.FailedPrecondition},
 		{mount.ErrOption, "mount.ErrOption", codes.InvalidArgument},
 		{mount.ErrExport, "mount.ErrExport", codes.InvalidArgument},
 		{mount.ErrOccupied, "mount.ErrOccupied", codes.AlreadyExists},
 		{mount.ErrInUse, "mount.ErrInUse", codes.FailedPrecondition},
 		{mount.ErrTarget, "mount.ErrTarget", codes.FailedPrecondition},
+		{mount.ErrNotEmpty, "mount.ErrNotEmpty", codes.FailedPrecondition},
 		{mount.ErrUnsupported, "mount.ErrUnsupported", codes.FailedPrecondition},
 		{errGone, "errGone", codes.NotFound},
 		{errNotStaged, "errNotStaged", codes.FailedPrecondition},
@@ -114,6 +117,9 @@ func answer(err error) error {
 	}
 	return &rpcError{codes.Internal, err}
 }
+
+// mayExist marks a login that can't be had for a create: an earlier call, whose secret was good, may have made what it asks for.
+func mayExist(err error) error { return fmt.Errorf("%w: %w", manila.ErrPending, err) }
 
 // bad is a mistake in a request.
 func bad(format string, args ...any) error {

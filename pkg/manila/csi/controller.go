@@ -63,7 +63,7 @@ func (c *Controller) CreateVolume(ctx context.Context, r *csi.CreateVolumeReques
 	}
 	client, err := c.Clouds.client(r.GetSecrets())
 	if err != nil {
-		return nil, answer(err)
+		return nil, answer(mayExist(err))
 	}
 	unlock, ok := c.locks.TryLock("name " + spec.Name)
 	if !ok {
@@ -82,13 +82,10 @@ func (c *Controller) CreateVolume(ctx context.Context, r *csi.CreateVolumeReques
 
 // wanted turns a request into the share it asks for.
 func (c *Controller) wanted(r *csi.CreateVolumeRequest) (*params.Class, *manila.Spec, error) {
-	const longestName = 255 // of a share in Manila
-	switch {
-	case r.GetName() == "":
-		return nil, nil, bad("the name is missing")
-	case len(r.GetName()) > longestName:
-		return nil, nil, bad("the name has %d characters, and Manila takes %d", len(r.GetName()), longestName)
-	case len(r.GetMutableParameters()) > 0:
+	if err := checkName(r.GetName()); err != nil {
+		return nil, nil, err
+	}
+	if len(r.GetMutableParameters()) > 0 {
 		return nil, nil, bad("VolumeAttributesClasses are not there yet")
 	}
 	if err := checkCapabilities(r.GetVolumeCapabilities()); err != nil {

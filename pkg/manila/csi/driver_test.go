@@ -288,8 +288,13 @@ func TestCreateVolumeIsRefused(t *testing.T) {
 		"another type":           {func(r *spec.CreateVolumeRequest) { r.Parameters["type"] = "dummy" }, codes.AlreadyExists, "type is cephfs-nfs"},
 		"unknown type":           {func(r *spec.CreateVolumeRequest) { r.Name, r.Parameters["type"] = "x", "nope" }, codes.InvalidArgument, "Share type not found"},
 		"quota":                  {func(r *spec.CreateVolumeRequest) { r.Name, r.CapacityRange.RequiredBytes = "x", 5000<<30 }, codes.ResourceExhausted, "gigabytes quota"},
-		"a broken secret":        {func(r *spec.CreateVolumeRequest) { r.Secrets = map[string]string{"os-password": "hunter2"} }, codes.InvalidArgument, "os-authURL is missing"},
-		"a secret of no account": {func(r *spec.CreateVolumeRequest) { r.Secrets = d.secret(t, "hunter2") }, codes.Unauthenticated, ""},
+		"a broken secret":        {func(r *spec.CreateVolumeRequest) { r.Secrets = map[string]string{"os-password": "hunter2"} }, codes.Unavailable, "os-authURL is missing"},
+		"a secret of no account": {func(r *spec.CreateVolumeRequest) { r.Secrets = d.secret(t, "hunter2") }, codes.Unavailable, "not finished yet"},
+		"four bytes of UTF-8":    {func(r *spec.CreateVolumeRequest) { r.Name = "pvc-\U0001F600" }, codes.InvalidArgument, "U+1F600"},
+		"four bytes, a type":     {func(r *spec.CreateVolumeRequest) { r.Parameters["type"] = "\U0001F600" }, codes.InvalidArgument, "type: it has the character"},
+		"four bytes, metadata": {func(r *spec.CreateVolumeRequest) {
+			r.Parameters["appendShareMetadata"] = `{"team":"\ud83d\ude00"}`
+		}, codes.InvalidArgument, "U+1F600"},
 	} {
 		_, err := d.controller.CreateVolume(t.Context(), request("NFS", c.change))
 		if status.Code(err) != c.want || !strings.Contains(err.Error(), c.text) {
@@ -417,6 +422,16 @@ func TestNodeErrors(t *testing.T) {
 		if _, err := d.node.NodeUnpublishVolume(t.Context(), &spec.NodeUnpublishVolumeRequest{VolumeId: "x", TargetPath: path}); status.Code(err) != codes.InvalidArgument {
 			t.Errorf("unpublish from %q: %v", path, err)
 		}
+	}
+	full := filepath.Join(d.dir, "full")
+	if err := os.MkdirAll(filepath.Join(full, "data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.node.NodeUnpublishVolume(t.Context(), &spec.NodeUnpublishVolumeRequest{VolumeId: "x", TargetPath: full}); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "is not empty") {
+		t.Errorf("unpublish from a directory with files of its own: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(full, "data")); err != nil {
+		t.Errorf("what is in it: %v", err)
 	}
 	bad.StagingTargetPath, bad.VolumeContext = "/x", map[string]string{"protocol": "NFS", "exportLocations": `["nonsense"]`}
 	if _, err := d.node.NodeStageVolume(t.Context(), bad); status.Code(err) != codes.InvalidArgument {

@@ -19,6 +19,21 @@ const gib = 1 << 30
 // maxGiB is the largest size that Manila's database holds.
 const maxGiB = math.MaxInt32
 
+// checkName looks at the name of a volume or of a snapshot, which Manila's gets.
+func checkName(name string) error {
+	const longest = 255 // in Manila
+	switch {
+	case name == "":
+		return bad("the name is missing")
+	case len(name) > longest:
+		return bad("the name has %d characters, and Manila takes %d", len(name), longest)
+	}
+	if err := params.Storable(name); err != nil {
+		return bad("the name %q: %w", name, err)
+	}
+	return nil
+}
+
 // sizes turns a capacity range into GiB: the size to create, and the most that a share that exists may have (0: any). Manila
 // makes shares of whole GiB, so a range that has no whole GiB in it can't be met.
 func sizes(r *csi.CapacityRange) (size, most int, err error) {

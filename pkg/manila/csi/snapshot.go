@@ -12,8 +12,6 @@ import (
 	"mooring/pkg/openstack"
 )
 
-const longestSnapshotName = 255 // in Manila
-
 // source is what a new volume is filled with: a snapshot, another volume, or neither.
 func source(from *csi.VolumeContentSource) (snapshot, volume string, err error) {
 	switch from.GetType().(type) {
@@ -45,7 +43,7 @@ func (c *Controller) CreateSnapshot(ctx context.Context, r *csi.CreateSnapshotRe
 	}
 	client, err := c.Clouds.client(r.GetSecrets())
 	if err != nil {
-		return nil, answer(err)
+		return nil, answer(mayExist(err))
 	}
 	unlock, ok := c.locks.TryLock("snapshot name " + spec.Name)
 	if !ok {
@@ -60,12 +58,10 @@ func (c *Controller) CreateSnapshot(ctx context.Context, r *csi.CreateSnapshotRe
 }
 
 func (c *Controller) wantedSnapshot(r *csi.CreateSnapshotRequest) (*manila.SnapshotSpec, error) {
-	switch {
-	case r.GetName() == "":
-		return nil, bad("the name is missing")
-	case len(r.GetName()) > longestSnapshotName:
-		return nil, bad("the name has %d characters, and Manila takes %d", len(r.GetName()), longestSnapshotName)
-	case r.GetSourceVolumeId() == "":
+	if err := checkName(r.GetName()); err != nil {
+		return nil, err
+	}
+	if r.GetSourceVolumeId() == "" {
 		return nil, bad("the source volume id is missing")
 	}
 	class, err := params.ParseSnapshotClass(r.GetParameters())

@@ -32,6 +32,8 @@ var (
 	ErrOccupied = errors.New("something else is mounted there")
 	// ErrInUse says that somebody has files of a mount open.
 	ErrInUse = errors.New("is in use")
+	// ErrNotEmpty says that a path from which all mounts are gone has files of its own.
+	ErrNotEmpty = errors.New("is not empty")
 	// ErrTarget says that a path can't be a mount point: it is no directory.
 	ErrTarget = errors.New("can't be a mount point")
 	// ErrDenied says that the server refuses: there is no access rule for this node, or not any more.
@@ -285,6 +287,10 @@ func (m *Mounter) Unmount(ctx context.Context, target string) error {
 	switch err := unix.Rmdir(target); { // a file or a link is not of our making
 	case errors.Is(err, unix.ENOTDIR):
 		return fmt.Errorf("%s %w: it is no directory", target, ErrTarget)
+	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, unix.EEXIST):
+		return fmt.Errorf("nothing is mounted at %s any more, and the directory %w: somebody wrote into it while nothing was; move those files away", target, ErrNotEmpty)
+	case errors.Is(err, unix.EBUSY): // in the mount namespace of another process
+		return fmt.Errorf("the mount point %s %w: %w", target, ErrInUse, err)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("the mount point %s: %w", target, err)
 	}

@@ -171,6 +171,17 @@ func ParseSecret(secret map[string]string) (Secret, error) {
 // Empty says whether there is no credential: the driver then uses its own.
 func (s *Secret) Empty() bool { return *s == Secret{} }
 
+// Storable says whether Manila's database takes a text, as a name or in metadata: its tables are utf8mb3, which has no characters
+// of four bytes, and the API answers 500 to one.
+func Storable(text string) error {
+	for _, r := range text {
+		if r > 0xffff {
+			return fmt.Errorf("it has the character %q (U+%X), and Manila stores none beyond U+FFFF", r, r)
+		}
+	}
+	return nil
+}
+
 // parse is the one way of all maps: every key is looked up, every mistake collected, in the order of the names.
 func parse[T any](place Place, in map[string]string, to *T, setter func(*key) func(*T, string) error) error {
 	known := map[string]func(*T, string) error{}
@@ -191,7 +202,11 @@ func parse[T any](place Place, in map[string]string, to *T, setter func(*key) fu
 			mistakes = append(mistakes, fmt.Sprintf("%q is unknown", name))
 			continue
 		}
-		if err := set(to, in[name]); err != nil {
+		err := set(to, in[name])
+		if err == nil && place != PlaceSecret { // which Manila does not get to see
+			err = Storable(in[name])
+		}
+		if err != nil {
 			mistakes = append(mistakes, name+": "+err.Error())
 		}
 	}

@@ -275,6 +275,9 @@ func metadata(v string) (map[string]string, error) {
 		if k == "" || len(k) > 255 || value == "" || len(value) > 1023 {
 			return nil, fmt.Errorf("entry %q: Manila takes keys of 1 to 255 and values of 1 to 1023 characters", k)
 		}
+		if err := Storable(k + value); err != nil { // JSON has escapes for what the text itself does not show
+			return nil, fmt.Errorf("entry %q: %w", k, err)
+		}
 	}
 	return m, nil
 }

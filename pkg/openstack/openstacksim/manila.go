@@ -1,6 +1,7 @@
 package openstacksim
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,8 +25,9 @@ const manilaVersionHeader = "X-OpenStack-Manila-API-Version"
 // ManilaConfig sets up the simulated Manila. The zero value is a Manila as of Zed with the share types of ManilaShareTypes, no delays and
 // Manila's default quotas.
 type ManilaConfig struct {
-	// MaxMicroversion is the newest microversion offered; empty is "2.73" (Zed). The oldest is always 2.0.
-	MaxMicroversion string
+	// MaxMicroversion is the newest microversion offered; empty is "2.73" (Zed). MinMicroversion is the oldest; empty is "2.0", as
+	// with every Manila so far.
+	MaxMicroversion, MinMicroversion string
 	// ShareTypes are the public share types; empty is ManilaShareTypes.
 	ShareTypes []ManilaShareType
 	// AvailabilityZones by name; empty is "nova". The first one takes shares that ask for none.
@@ -66,6 +68,9 @@ type ManilaQuota struct {
 // ManilaDelays are the durations of asynchronous steps.
 type ManilaDelays struct {
 	Create, CreateFromSnapshot, Delete, Extend, Shrink, Grant, Deny, Snapshot, SnapshotDelete time.Duration
+	// Resized is for how long a share that was extended or shrunk is available with its old size: a real Manila writes the one after
+	// the other. So it does with the status and the message of a share that was not extended.
+	Resized time.Duration
 }
 
 // ManilaShareTypes are the default share types, named like those of the project's lab, and CPO's "default".
@@ -123,6 +128,7 @@ type Manila struct {
 	cloud *Cloud
 	cfg   ManilaConfig
 	max   manilaVersion
+	min   manilaVersion
 
 	mu         sync.Mutex
 	clock      time.Time // last time given out: created_at must sort by order of creation
@@ -176,6 +182,7 @@ func newManila(c *Cloud, cfg ManilaConfig) *Manila {
 	}
 	m.cfg = cfg
 	m.max, _ = parseManilaVersion(cfg.MaxMicroversion)
+	m.min, _ = parseManilaVersion(cmp.Or(cfg.MinMicroversion, "2.0"))
 	for _, t := range cfg.ShareTypes {
 		m.types = append(m.types, &manilaType{ManilaShareType: t, id: newUUID()})
 	}
@@ -428,13 +435,13 @@ func (m *Manila) locked(h manilaHandler, call *manilaCall) (manilaAnswer, error)
 func (m *Manila) negotiate(r *request) (manilaVersion, error) {
 	text := r.Header.Get(manilaVersionHeader)
 	if text == "" {
-		return manilaVersion{2, 0}, nil
+		return m.min, nil
 	}
 	v, ok := parseManilaVersion(text)
 	if !ok {
 		return v, &manilaFaultError{http.StatusBadRequest, "API Version String %(version)s is of invalid format. Must be of format MajorNum.MinorNum."}
 	}
-	if v.major != 2 || v.minor > m.max.minor {
+	if v.major != 2 || v.minor > m.max.minor || !v.atLeast(m.min.minor) {
 		return v, &manilaFaultError{http.StatusNotAcceptable, "Version %(req_ver)s is not supported by the API. Minimum is %(min_ver)s and maximum is %(max_ver)s."}
 	}
 	return v, nil
@@ -482,7 +489,7 @@ func (m *Manila) versions(status int, all bool) func(*reply, *request) {
 		if all {
 			docs = append(docs, doc("v1.0", "DEPRECATED", "", "", "v1"))
 		}
-		w.json(status, map[string]any{"versions": append(docs, doc("v2.0", "CURRENT", m.max.String(), "2.0", "v2"))})
+		w.json(status, map[string]any{"versions": append(docs, doc("v2.0", "CURRENT", m.max.String(), m.min.String(), "v2"))})
 	}
 }
 

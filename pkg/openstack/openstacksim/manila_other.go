@@ -357,8 +357,12 @@ func (m *Manila) deleteQuota(c *manilaCall) (manilaAnswer, error) {
 
 // message leaves a user message about a share, as share managers do when an asynchronous step fails.
 func (m *Manila) message(project, share, action, detail string) {
+	request := newRequestID()
+	if s := m.shares[share]; s != nil {
+		request = s.request
+	}
 	m.messages = append(m.messages, &manilaMessage{
-		id: newUUID(), project: project, action: action, detail: detail, kind: "SHARE", resource: share, request: "req-" + newUUID(), created: m.now(),
+		id: newUUID(), project: project, action: action, detail: detail, kind: "SHARE", resource: share, request: request, created: m.now(),
 	})
 }
 

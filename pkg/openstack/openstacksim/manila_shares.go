@@ -2,6 +2,7 @@ package openstacksim
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -37,6 +38,7 @@ type manilaShare struct {
 	exports                                             []manilaExport
 	progress                                            string
 	replicas                                            []ManilaReplica
+	request                                             string // the last one that asked for something that takes time
 }
 
 type manilaExport struct {
@@ -189,7 +191,10 @@ func (m *Manila) createShare(c *manilaCall) (manilaAnswer, error) {
 	if err := m.chargeShare(s.project, s.typ.id, 1, s.size, http.StatusRequestEntityTooLarge); err != nil {
 		return manilaAnswer{}, err
 	}
-	s.created = m.now()
+	if err := manilaStorable(s.name); err != nil {
+		return manilaAnswer{}, err
+	}
+	s.created, s.request = m.now(), c.id
 	if s.snapshot != "" {
 		s.status = manilaCreatingFromSnap
 		s.progress = "0%"
@@ -371,6 +376,7 @@ func (m *Manila) deleteShare(c *manilaCall) (manilaAnswer, error) {
 	if err := m.checkDependents(s); err != nil {
 		return manilaAnswer{}, err
 	}
+	s.request = c.id
 	m.beginDelete(s, false)
 	return manilaAnswer{status: http.StatusAccepted}, nil
 }
@@ -460,11 +466,12 @@ func (m *Manila) extend(c *manilaCall, args map[string]any) (manilaAnswer, error
 	if err := m.chargeShare(s.project, s.typ.id, 0, size-s.size, http.StatusForbidden); err != nil {
 		return manilaAnswer{}, err
 	}
+	s.request = c.id
 	if _, refused := m.spoiled(ManilaExtendSchedule, s.name, s.typ.Name); refused && !force && c.v.atLeast(64) {
 		s.status = manilaExtending
 		m.later(m.cfg.Delays.Extend, func() { // the scheduler has found no room: all is as it was
 			s.status = manilaAvailable
-			m.message(s.project, s.id, "008", "002")
+			m.later(m.cfg.Delays.Resized, func() { m.message(s.project, s.id, "008", "002") })
 		})
 		return manilaAnswer{status: http.StatusAccepted}, nil
 	}
@@ -529,7 +536,8 @@ func (m *Manila) resize(s *manilaShare, size int, steps resizeSteps) {
 			s.status = steps.failed
 			m.message(s.project, s.id, steps.action, steps.detail)
 		default:
-			s.status, s.size, s.updated = manilaAvailable, size, m.now()
+			s.status, s.updated = manilaAvailable, m.now()
+			m.later(m.cfg.Delays.Resized, func() { s.size = size })
 		}
 	})
 }
@@ -545,6 +553,7 @@ func (m *Manila) forceDelete(c *manilaCall, _ map[string]any) (manilaAnswer, err
 	if err := m.checkDependents(s); err != nil {
 		return manilaAnswer{}, err
 	}
+	s.request = c.id
 	m.beginDelete(s, true)
 	return manilaAnswer{status: http.StatusAccepted}, nil
 }
@@ -757,6 +766,17 @@ func manilaText(m map[string]any, keys ...string) string {
 	return ""
 }
 
+// manilaStorable refuses characters beyond the basic multilingual plane as Manila's database does, whose tables are utf8mb3: nobody
+// catches that error on its way.
+func manilaStorable(texts ...string) error {
+	for _, text := range texts {
+		if strings.ContainsFunc(text, func(r rune) bool { return r > 0xffff }) {
+			return errors.New("incorrect string value") // a 500
+		}
+	}
+	return nil
+}
+
 func manilaStrings(v any) map[string]string {
 	out := map[string]string{}
 	if m, ok := v.(map[string]any); ok {
@@ -782,6 +802,9 @@ func manilaInt(v any) (int, bool) {
 // manilaCheckMetadata follows _check_metadata_properties of manila/api/common.py.
 func manilaCheckMetadata(md map[string]string) error {
 	for k, v := range md {
+		if err := manilaStorable(k, v); err != nil {
+			return err
+		}
 		switch {
 		case k == "":
 			return manilaErrorf(http.StatusBadRequest, "Metadata property key is blank.")

@@ -89,6 +89,9 @@ func (m *Manila) createSnapshot(c *manilaCall) (manilaAnswer, error) {
 	if err := manilaCheckMetadata(s.metadata); err != nil {
 		return manilaAnswer{}, err
 	}
+	if err := manilaStorable(s.name); err != nil {
+		return manilaAnswer{}, err
+	}
 	if err := m.chargeSnapshot(s.project, share.typ.id, s.size); err != nil {
 		return manilaAnswer{}, err
 	}
