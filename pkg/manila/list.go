@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -38,7 +39,7 @@ func parseToken(token string) (cursor, error) {
 	position, after, _ := strings.Cut(token, ".")
 	n, err := strconv.Atoi(position)
 	id, ok := openstack.ParseUUID(after)
-	if err != nil || n < 0 || !ok {
+	if err != nil || n < 0 || n > math.MaxInt32 || !ok { // nobody has so many, and from there the way back would be long
 		return cursor{}, fmt.Errorf("%w: %q", ErrToken, token)
 	}
 	return cursor{position: n, after: id}, nil
@@ -113,6 +114,12 @@ func pageOf(filter url.Values, offset, limit int) url.Values {
 	return q
 }
 
+// mayOwn says whether something with this metadata is a cluster's, or bears no cluster's mark. Without an id every cluster is ours.
+func mayOwn(cluster string, metadata map[string]string) bool {
+	of := metadata[ClusterKey]
+	return cluster == "" || of == "" || of == cluster
+}
+
 // Shares lists the shares of the project that can be used and belong to the cluster, or to none, by their ids: up to limit (0: all)
 // of them after the token. next is the token of those that follow; empty at the end. A token that is none is an ErrToken.
 func (c *Client) Shares(ctx context.Context, cluster, token string, limit int) (found []*Share, next string, err error) {
@@ -123,8 +130,7 @@ func (c *Client) Shares(ctx context.Context, cluster, token string, limit int) (
 	p := pager[*Share]{
 		id: func(s *Share) string { return s.ID },
 		keep: func(s *Share) bool {
-			of := s.Metadata[ClusterKey]
-			return (cluster == "" || of == "" || of == cluster) && (s.Protocol == NFS || s.Protocol == CEPHFS) && Classify(s.Status).Usable()
+			return mayOwn(cluster, s.Metadata) && (s.Protocol == NFS || s.Protocol == CEPHFS) && Classify(s.Status).Usable()
 		},
 	}
 	p.read = func(ctx context.Context, offset, limit int) ([]*Share, error) {
@@ -192,11 +198,8 @@ func (c *Client) Snapshots(ctx context.Context, share, cluster, token string, li
 		return nil, "", err
 	}
 	p := pager[*Snapshot]{
-		id: func(s *Snapshot) string { return s.ID },
-		keep: func(s *Snapshot) bool {
-			of := s.Metadata[ClusterKey]
-			return (cluster == "" || of == "" || of == cluster) && !strings.HasPrefix(s.Name, clonePrefix)
-		},
+		id:   func(s *Snapshot) string { return s.ID },
+		keep: func(s *Snapshot) bool { return mayOwn(cluster, s.Metadata) && !strings.HasPrefix(s.Name, clonePrefix) },
 	}
 	p.read = func(ctx context.Context, offset, limit int) ([]*Snapshot, error) {
 		found, err := a.listSnapshots(ctx, pageOf(filter, offset, limit))

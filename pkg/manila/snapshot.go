@@ -36,8 +36,7 @@ type SnapshotSpec struct {
 
 // owns says whether a snapshot of this name belongs to the cluster of the spec. Before 2.73 the name has to do.
 func (s *SnapshotSpec) owns(snapshot *Snapshot) bool {
-	of := snapshot.Metadata[ClusterKey]
-	return s.Cluster == "" || of == "" || of == s.Cluster
+	return mayOwn(s.Cluster, snapshot.Metadata)
 }
 
 // SnapshotSeen is what is known of a snapshot.
@@ -265,14 +264,13 @@ func (t *taking) remove(ctx context.Context) error {
 		return nil
 	}
 	t.refusals++
-	if s.Status = "deleting"; t.refusals > 1 { // so that it may have vanished
-		if err := t.look(ctx); err != nil || t.seen.Snapshot == nil {
-			return err
-		}
-		t.seen.Refused = t.seen.Snapshot.Ready() || Classify(t.seen.Snapshot.Status) == PhaseFailed
-		return nil
+	s.Status = "deleting" // so that it may have vanished
+	if err := t.look(ctx); err != nil || t.seen.Snapshot == nil {
+		return err
 	}
-	return t.look(ctx)
+	now := t.seen.Snapshot
+	t.seen.Refused = t.refusals > 1 && (now.Ready() || Classify(now.Status) == PhaseFailed)
+	return nil
 }
 
 // SnapshotByID reads a snapshot. The error is openstack.ErrNotFound when there is none.

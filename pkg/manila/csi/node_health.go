@@ -122,24 +122,16 @@ func (n *Node) look(ctx context.Context, paths []string) ([]error, error) {
 	return found, ctx.Err()
 }
 
-// illness is what can be wrong with a mount.
-type illness struct {
-	err    error
-	reason string
-}
-
-// illnesses in the order in which they are looked for; the last one fits every error.
-func illnesses() []illness {
-	return []illness{{mount.ErrHung, "ServerNotResponding"}, {mount.ErrDead, "StaleMount"}, {nil, "MountFailing"}}
-}
-
+// illnessOf names what is wrong with a mount.
 func illnessOf(err error) string {
-	for _, i := range illnesses() {
-		if i.err == nil || errors.Is(err, i.err) {
-			return i.reason
-		}
+	switch {
+	case errors.Is(err, mount.ErrHung):
+		return "ServerNotResponding"
+	case errors.Is(err, mount.ErrDead):
+		return "StaleMount"
+	default:
+		return "MountFailing"
 	}
-	return ""
 }
 
 // volumeHealth turns what was found at a volume's mounts into entries: one per reason, as the specification demands, its message all
