@@ -179,7 +179,7 @@ func TestRestore(t *testing.T) {
 	if err := c.client.DeleteSnapshot(t.Context(), snapshot.ID); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := c.client.Provision(t.Context(), restore(snapshot.ID)); err != nil || again.Share.ID != v.Share.ID {
+	if again, err := c.client.Provision(t.Context(), restore(strings.ToUpper(snapshot.ID))); err != nil || again.Share.ID != v.Share.ID {
 		t.Errorf("repeated: %+v, %v", again, err)
 	}
 	if _, err := c.client.Provision(t.Context(), restore("5f0a9e2c-1111-4222-8333-444455556666")); !errors.Is(err, manila.ErrIncompatible) {
@@ -317,5 +317,18 @@ func TestTwinSnapshots(t *testing.T) {
 	}
 	if s, err := c.client.Snapshot(t.Context(), snapshotOf(id)); err != nil || s.ID != last {
 		t.Errorf("got %+v, %v; want %s", s, err, last)
+	}
+}
+
+// TestMetadataOfAClass: a class can't make a share look like a clone.
+func TestMetadataOfAClass(t *testing.T) {
+	t.Parallel()
+	c := start(t, openstacksim.ManilaConfig{})
+	spec := nfsSpec()
+	spec.Metadata = map[string]string{manila.ClonedFromKey: "x"}
+	for range 2 {
+		if _, err := c.client.Provision(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package manila
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Phase is what a share's status means for us.
@@ -237,7 +238,7 @@ func sameSource(spec *Spec, s *Share) error {
 	if from := s.Metadata[ClonedFromKey]; spec.CloneOf != from {
 		return fmt.Errorf("%w: its source volume is %s, and %s is wanted", ErrIncompatible, orNone(from), orNone(spec.CloneOf))
 	}
-	if spec.CloneOf == "" && spec.SnapshotID != s.SnapshotID { // a clone's is gone
+	if spec.CloneOf == "" && !strings.EqualFold(spec.SnapshotID, s.SnapshotID) { // a clone's is gone
 		return fmt.Errorf("%w: its source snapshot is %s, and %s is wanted", ErrIncompatible, orNone(s.SnapshotID), orNone(spec.SnapshotID))
 	}
 	return nil

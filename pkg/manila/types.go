@@ -121,6 +121,7 @@ type Spec struct {
 // metadata is what a new share gets.
 func (s *Spec) metadata() map[string]string {
 	m := cleanMetadata(s.Metadata, s.Cluster)
+	delete(m, ClonedFromKey) // a class that sets it would make every share look like a clone
 	if s.CloneOf != "" {
 		m[ClonedFromKey] = s.CloneOf
 	}
