@@ -31,12 +31,13 @@ func nfsVersions(options []string) []nfsVersion {
 	return []nfsVersion{"4.2", "4.1", "4.0", nfs3}
 }
 
-// checkNFSVersion says whether there is such a version: mount(2) would only say "invalid argument".
-func checkNFSVersion(name, value string) error {
-	all := map[string][]string{"vers": {"3", "4", "4.0", "4.1", "4.2"}, "minorversion": {"0", "1", "2"}}
+// checkNFSValue says whether there is such a version or transport: of a version mount(2) would only say "invalid argument", and UDP it
+// would take.
+func checkNFSValue(name, value string) error {
+	all := map[string][]string{"vers": {"3", "4", "4.0", "4.1", "4.2"}, "minorversion": {"0", "1", "2"}, "proto": {"tcp", "tcp6", "rdma", "rdma6"}}
 	all["nfsvers"] = all["vers"]
-	if versions, ok := all[name]; ok && !slices.Contains(versions, value) {
-		return fmt.Errorf("%w: %q has to be one of %s", ErrOption, name, strings.Join(versions, " "))
+	if values, ok := all[name]; ok && !slices.Contains(values, value) {
+		return fmt.Errorf("%w: %q has to be one of %s", ErrOption, name, strings.Join(values, " "))
 	}
 	return nil
 }

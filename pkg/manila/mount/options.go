@@ -77,7 +77,7 @@ func checkForm(kind Kind, name, value string, ok, takesValue, hasValue bool) err
 	case !takesValue && hasValue:
 		return fmt.Errorf("%w: %q takes no value", ErrOption, name)
 	case kind == KindNFS:
-		return checkNFSVersion(name, value)
+		return checkNFSValue(name, value)
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ func TestVetRefuses(t *testing.T) {
 		{mount.KindCephKernel, "name=admin", "the driver sets it"},
 		{mount.KindCephFuse, "client_mountpoint=/", "the driver sets it"},
 		{mount.KindCephFuse, "client_mount_uid=0", "another user"},
+		{mount.KindNFS, "proto=udp", "tcp tcp6 rdma rdma6"},
 		{mount.KindCephFuse, "client_trace=/etc/passwd", "any file"},
 		{mount.KindCephFuse, "client_mount-uid=0", "no name has a hyphen"},
 		{mount.KindCephFuse, "keyring=/etc/ceph/ceph.client.admin.keyring", "known are"},
