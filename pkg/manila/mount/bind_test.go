@@ -84,3 +84,23 @@ func TestReadOnlyAfterAnAbandonedBind(t *testing.T) {
 		t.Errorf("the pod has %+v, %v", table[len(table)-1], err)
 	}
 }
+
+// TestBindOfASoftMount: a soft mount says itself that its server does not answer.
+func TestBindOfASoftMount(t *testing.T) {
+	t.Parallel()
+	system := &mounttest.System{}
+	m := mount.New(mount.Options{System: system})
+	staged := filepath.Join(t.TempDir(), "staged")
+	if err := m.MountNFS(t.Context(), staged, nfs()); err != nil {
+		t.Fatal(err)
+	}
+	system.Fail = func(c mounttest.Call) error {
+		if c.Name == "probe" {
+			return unix.ETIMEDOUT
+		}
+		return nil
+	}
+	if err := m.Bind(t.Context(), staged, filepath.Join(t.TempDir(), "pod"), false); !errors.Is(err, mount.ErrHung) {
+		t.Errorf("got %v, want ErrHung", err)
+	}
+}

@@ -103,6 +103,8 @@ func (m *Mounter) probe(ctx context.Context, path string, top *mountutils.MountI
 		return Usage{}, ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
 		return Usage{}, fmt.Errorf("the mount at %s %w (for %v)", path, ErrHung, m.options.Probe)
+	case errors.Is(err, unix.ETIMEDOUT): // of a mount that is soft
+		return Usage{}, fmt.Errorf("the mount at %s: its server %w: %w", path, ErrHung, err)
 	case mountutils.IsCorruptedMnt(err):
 		return Usage{}, fmt.Errorf("the mount at %s %w: %w", path, ErrDead, err)
 	case err != nil:
