@@ -164,10 +164,19 @@ func (s *listedShare) share() *Share {
 
 // listShares reads one page of shares.
 func (a *api) listShares(ctx context.Context, query url.Values) ([]*Share, error) {
+	return a.pageOfShares(ctx, "shares/detail", query)
+}
+
+// listNames reads one page of the ids and names of shares. Details are much more for Manila to look up, and for us to read.
+func (a *api) listNames(ctx context.Context, query url.Values) ([]*Share, error) {
+	return a.pageOfShares(ctx, "shares", query)
+}
+
+func (a *api) pageOfShares(ctx context.Context, path string, query url.Values) ([]*Share, error) {
 	var body struct {
 		Shares []listedShare `json:"shares"`
 	}
-	if err := a.read(ctx, "shares/detail?"+query.Encode(), &body); err != nil {
+	if err := a.read(ctx, path+"?"+query.Encode(), &body); err != nil {
 		return nil, fmt.Errorf("listing shares: %w", err)
 	}
 	if body.Shares == nil {

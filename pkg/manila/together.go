@@ -152,7 +152,8 @@ func (r *rounds) run(interval time.Duration) {
 	}
 }
 
-// find is byName, together with others when there are many.
+// find is byName, together with others when there are many: mostly their names are free, and one list says so. Of a name that is not,
+// the shares are read by themselves.
 func (c *crowd) find(ctx context.Context, a *api, name string) ([]*Share, error) {
 	if !c.large() {
 		return a.byName(ctx, name)
@@ -165,22 +166,24 @@ func (c *crowd) find(ctx context.Context, a *api, name string) ([]*Share, error)
 				return found{name: shares}, err
 			}
 		}
-		p := pager[*Share]{
+		all, _, err := pager[*Share]{
 			id:   func(s *Share) string { return s.ID },
 			keep: func(s *Share) bool { return names[s.Name] },
 			read: func(ctx context.Context, offset, limit int) ([]*Share, error) {
-				return a.listShares(ctx, pageOf(nil, offset, limit))
+				return a.listNames(ctx, pageOf(nil, offset, limit))
 			},
-		}
-		all, _, err := p.page(ctx, "", 0)
+		}.page(ctx, "", 0)
 		for _, s := range all {
 			out[s.Name] = append(out[s.Name], s)
 		}
 		return out, err
 	})
 	own := make([]*Share, 0, len(answer))
-	for _, s := range answer { // others may have asked the same
-		share := *s
+	for _, s := range answer {
+		if s.Status == "" { // all that is known is its name
+			return a.byName(ctx, name)
+		}
+		share := *s // others may have asked the same
 		own = append(own, &share)
 	}
 	return own, err

@@ -232,6 +232,11 @@ func TestLists(t *testing.T) {
 			}
 		}
 	}
+	for _, s := range a.want(t, http.StatusOK, http.MethodGet, "shares"+query("name~", name), nil).list("shares") {
+		if got := slices.Sorted(maps.Keys(s)); !slices.Equal(got, []string{"id", "links", "name"}) {
+			t.Errorf("a list without details tells %v", got)
+		}
+	}
 	counted := a.want(t, http.StatusOK, http.MethodGet, "shares/detail"+query("name~", name, "limit", "1", "with_count", "true"), nil)
 	if object(counted.body).number("count") != 3 || len(counted.list("shares")) != 1 || counted.body["shares_links"] == nil {
 		t.Errorf("a counted page is %s", counted.raw)
