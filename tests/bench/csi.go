@@ -7,10 +7,10 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
 	"mooring/pkg/openstack/openstacksim"
@@ -46,15 +46,17 @@ func create(ctx context.Context, conn *grpc.ClientConn, protocol, name string) (
 	return created.GetVolume(), err
 }
 
-// atOnce calls do n times at the same time.
+// workers is how many creates external-provisioner has under way at most, by default.
+const workers = 100
+
+// atOnce calls do n times, up to as many at the same time as there are workers. Its error is the first.
 func atOnce(n int, do func(i int) error) error {
-	errs := make([]error, n)
-	var wg sync.WaitGroup
+	var group errgroup.Group
+	group.SetLimit(workers)
 	for i := range n {
-		wg.Go(func() { errs[i] = do(i) })
+		group.Go(func() error { return do(i) })
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return group.Wait()
 }
 
 // measureCalls counts what one create and one delete cost.
@@ -201,7 +203,7 @@ func measureNotice(ctx context.Context, b *bench) error {
 // measureMany takes the memory of a controller that has listed 2,000 volumes again and again, as external-attacher and
 // external-health-monitor do, and made some.
 func measureMany(ctx context.Context, b *bench) error {
-	const volumes, made = 2000, 100
+	const volumes, made = 2000, 300
 	return withRig(ctx, openstacksim.ManilaConfig{}, func(ctx context.Context, r *rig) error {
 		p, conn, err := r.controller(ctx, b.mooring)
 		if err != nil {
