@@ -34,6 +34,7 @@ type manilaNodeOptions struct {
 
 	nodeID, cephFuse, registrationDir string
 	nodeAZ, configDrive               string
+	volumeCondition                   bool
 }
 
 func (o *manilaNodeOptions) flags(f *pflag.FlagSet) {
@@ -43,6 +44,7 @@ func (o *manilaNodeOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.registrationDir, "registration-dir", "", "kubelet's plugins_registry, in which to register the driver; kubelet has to know the endpoint by the same path. If it is not set, node-driver-registrar has to do it")
 	f.StringVar(&o.nodeAZ, "node-az", "", "with --topology: the node's availability zone; if it is not set, the config drive's or that of Nova's metadata service")
 	f.StringVar(&o.configDrive, "config-drive", "", "with --topology: the directory where the node's config drive (the file system labelled config-2) is mounted; if it is not set, Nova's metadata service alone is asked")
+	f.BoolVar(&o.volumeCondition, "volume-condition", false, "tell the volume condition of CSI 1.12 and before, too, for kubelets with the feature gate CSIVolumeHealth; newer ones ask for a volume's health")
 }
 
 func (o *manilaNodeOptions) check(*Env) (wrong []error) {
@@ -94,7 +96,7 @@ func (o *manilaNodeOptions) run(ctx context.Context, p *process) error {
 	node := &csi.Node{ID: o.nodeID, Mounter: mounter, Clouds: o.clouds(p), Protocol: params.Protocol(o.protocol)}
 	ready := func() error { return nil } // without a login it still mounts NFS
 	zone, parts := o.zone(p)
-	node.Zone = zone
+	node.Zone, node.Condition = zone, o.volumeCondition
 	if o.registrationDir != "" {
 		parts = append(parts, run.Part{Name: "registration with kubelet", Run: func(ctx context.Context) error { return o.register(ctx, p) }})
 	}

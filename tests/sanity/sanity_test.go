@@ -105,7 +105,7 @@ func (d *driver) start(t *testing.T) *csisanity.TestConfig {
 	d.cloud, d.system = cloud, &mounttest.System{}
 	identity := &csi.Identity{Name: csi.DriverName, Version: "test", Topology: d.topology}
 	controller := &csi.Controller{Clouds: clouds, ClusterID: "sanity", Topology: d.topology}
-	node := &csi.Node{ID: "node-1", Mounter: mount.New(mount.Options{System: d.system}), Clouds: clouds}
+	node := &csi.Node{ID: "node-1", Mounter: mount.New(mount.Options{System: d.system}), Clouds: clouds, Condition: d.topology}
 	if d.topology {
 		node.Zone = func(context.Context) (string, error) { return "nova", nil }
 	}

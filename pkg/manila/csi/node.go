@@ -43,6 +43,8 @@ type Node struct {
 	Protocol params.Protocol
 	// Zone waits for the node's availability zone; nil without topology.
 	Zone func(context.Context) (string, error)
+	// Condition answers kubelets that ask for the volume condition of CSI 1.12 and before.
+	Condition bool
 
 	locks   keylock.Locks // per volume id, and per target path
 	volumes volumes
@@ -63,11 +65,15 @@ func (n *Node) NodeGetInfo(ctx context.Context, _ *csi.NodeGetInfoRequest) (*csi
 // NodeGetCapabilities lists what the node can do.
 func (n *Node) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequest) (*csi.NodeGetCapabilitiesResponse, error) {
 	r := &csi.NodeGetCapabilitiesResponse{}
-	for _, c := range []csi.NodeServiceCapability_RPC_Type{
+	can := []csi.NodeServiceCapability_RPC_Type{
 		csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME, csi.NodeServiceCapability_RPC_GET_VOLUME_STATS,
 		csi.NodeServiceCapability_RPC_GET_VOLUME_HEALTH, csi.NodeServiceCapability_RPC_GET_STORAGE_HEALTH,
 		csi.NodeServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
-	} {
+	}
+	if n.Condition {
+		can = append(can, oldCondition)
+	}
+	for _, c := range can {
 		r.Capabilities = append(r.Capabilities, &csi.NodeServiceCapability{Type: &csi.NodeServiceCapability_Rpc{Rpc: &csi.NodeServiceCapability_RPC{Type: c}}})
 	}
 	return r, nil

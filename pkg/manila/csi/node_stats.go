@@ -19,7 +19,7 @@ func (n *Node) NodeGetVolumeStats(ctx context.Context, r *csi.NodeGetVolumeStats
 	case r.GetVolumePath() == "":
 		return nil, answer(bad("the volume path is missing"))
 	}
-	usage, err := n.Mounter.Usage(ctx, r.GetVolumePath())
+	response, err := n.stats(ctx, r.GetVolumePath())
 	if errors.Is(err, mount.ErrNotMounted) {
 		return nil, answer(fmt.Errorf("%w: volume %s: %w", errGone, r.GetVolumeId(), err))
 	}
@@ -28,10 +28,6 @@ func (n *Node) NodeGetVolumeStats(ctx context.Context, r *csi.NodeGetVolumeStats
 	}
 	if path := r.GetStagingTargetPath(); path != "" {
 		n.volumes.seen(r.GetVolumeId(), path)
-	}
-	response := &csi.NodeGetVolumeStatsResponse{Usage: []*csi.VolumeUsage{volumeUsage(csi.VolumeUsage_BYTES, usage.Bytes)}}
-	if usage.Inodes != (mount.Amount{}) {
-		response.Usage = append(response.Usage, volumeUsage(csi.VolumeUsage_INODES, usage.Inodes))
 	}
 	return response, nil
 }
