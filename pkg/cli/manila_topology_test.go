@@ -25,6 +25,7 @@ func TestTopologyOfNode(t *testing.T) {
 		w.files["/mnt/config/openstack/latest/meta_data.json"] = `{"availability_zone": "az-2"}`
 		socket := filepath.Join(newKubelet(t).dir, "csi.sock")
 		stop := started(t, w, append([]string{"manila-node", "--node-id=n", "--endpoint=unix://" + socket}, c.args...)...)
+		w.waitFor(t, "the CSI driver listens")
 		conn := dial(t, socket)
 		info, err := csi.NewNodeClient(conn).NodeGetInfo(t.Context(), &csi.NodeGetInfoRequest{})
 		if err != nil || info.GetAccessibleTopology().GetSegments()[key] != c.zone || (info.GetAccessibleTopology() != nil) != (c.zone != "") {
