@@ -21,10 +21,11 @@ const (
 	cloudOptional           // it does if a cloud is named
 )
 
-// mode is a long-running process.
+// mode is a long-running process, or a tool: a command that does one thing and ends.
 type mode struct {
 	name, short, long string
 	cloud             cloudNeed
+	tool              bool
 	options           modeOptions
 }
 
@@ -38,7 +39,7 @@ type modeOptions interface {
 	run(ctx context.Context, p *process) error
 }
 
-// commonFlags are those of every mode.
+// commonFlags are those of every mode; a tool has the first two lines.
 type commonFlags struct {
 	cloud, cloudsFile   string
 	logLevel, logFormat string
@@ -47,12 +48,16 @@ type commonFlags struct {
 }
 
 func (c *commonFlags) flags(f *pflag.FlagSet) {
-	f.StringVar(&c.cloud, "os-cloud", "", "the entry of clouds.yaml to use; OS_CLOUD if it is not set, then the OS_* variables")
-	f.StringVar(&c.cloudsFile, "clouds-file", "", "path of clouds.yaml, with secure.yaml beside it; if it is not set, where the openstack client looks for it")
-	f.StringVar(&c.logLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&c.logFormat, "log-format", logging.FormatText, "text or json")
+	c.toolFlags(f, "info")
 	f.StringVar(&c.adminListen, "admin-listen", "", "host:port of /livez, /readyz and /metrics; empty: off")
 	f.DurationVar(&c.drain, "drain-timeout", 10*time.Second, "how long requests under way may take after SIGTERM")
+}
+
+func (c *commonFlags) toolFlags(f *pflag.FlagSet, level string) {
+	f.StringVar(&c.cloud, "os-cloud", "", "the entry of clouds.yaml to use; OS_CLOUD if it is not set, then the OS_* variables")
+	f.StringVar(&c.cloudsFile, "clouds-file", "", "path of clouds.yaml, with secure.yaml beside it; if it is not set, where the openstack client looks for it")
+	f.StringVar(&c.logLevel, "log-level", level, "debug, info, warn or error")
+	f.StringVar(&c.logFormat, "log-format", logging.FormatText, "text or json")
 }
 
 func (c *commonFlags) check() (wrong mistakes) {
@@ -77,7 +82,11 @@ func newMode(env *Env, m *mode) *cobra.Command {
 	cmd := &cobra.Command{Use: m.name, Short: m.short, Long: m.long, DisableFlagParsing: true, SilenceErrors: true, SilenceUsage: true}
 	cmd.Flags().SortFlags = false
 	m.options.flags(cmd.Flags())
-	common.flags(cmd.Flags())
+	if m.tool {
+		common.toolFlags(cmd.Flags(), "warn") // what it has done, it prints
+	} else {
+		common.flags(cmd.Flags())
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		wrong := parse(cmd.Flags(), args, env.LookupEnv)
 		if help, err := cmd.Flags().GetBool("help"); err == nil && help {
@@ -99,6 +108,9 @@ func newMode(env *Env, m *mode) *cobra.Command {
 		defer p.close()
 		ctx, stop := env.Signals(cmd.Context())
 		defer stop()
+		if m.tool {
+			return m.options.run(ctx, p)
+		}
 		p.logger.InfoContext(ctx, "starting", slog.String("mode", m.name), slog.String("version", version))
 		if err := p.listenAdmin(ctx); err != nil {
 			return err

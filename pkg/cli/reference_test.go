@@ -29,6 +29,12 @@ func TestGoldenReference(t *testing.T) {
 		fmt.Fprintf(&b, "\n## mooring %s\n\n%s.\n\n%s\n\n", m.name, m.short, m.long)
 		table(&b, flags, common)
 	}
+	for _, m := range shareTools() {
+		flags := pflag.NewFlagSet(m.name, pflag.ContinueOnError)
+		m.options.flags(flags)
+		fmt.Fprintf(&b, "\n## mooring shares %s\n\n%s.\n\n%s\n\nThe flags of every mode up to `--log-format` are there, too; `--log-level` is `warn` by default.\n\n", m.name, m.short, m.long)
+		table(&b, flags, common)
+	}
 	b.WriteString("\n## mooring version\n\nPrints the version; `--output text|json`.\n")
 	goldentest.Compare(t, filepath.Join("..", "..", "docs", "reference", "command-line.md"), b.String())
 }

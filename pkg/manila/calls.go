@@ -235,7 +235,7 @@ func fromRule(r *shareaccessrules.ShareAccess) Rule {
 	for k, v := range r.Metadata {
 		md[k] = fmt.Sprint(v)
 	}
-	return Rule{ID: r.ID, Kind: r.AccessType, To: r.AccessTo, Level: r.AccessLevel, State: r.State, Key: r.AccessKey, Metadata: md}
+	return Rule{ID: r.ID, Kind: r.AccessType, To: r.AccessTo, Level: r.AccessLevel, State: r.State, Key: r.AccessKey, Metadata: md, CreatedAt: r.CreatedAt}
 }
 
 // delete asks for the deletion. refused is true when Manila won't in the share's current status; that there is no share is

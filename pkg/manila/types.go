@@ -62,6 +62,7 @@ type Rule struct {
 	ID, Kind, To, Level, State string
 	Key                        string // of a cephx user, once the rule is active: a secret
 	Metadata                   map[string]string
+	CreatedAt                  time.Time // zero where it was not asked for
 }
 
 // LogValue keeps the key out of logs.

@@ -68,7 +68,7 @@ func floor(path string) (level int, mode string) {
 		return 2, parts[1]
 	case slices.Contains([]string{"manila", "barbican", "designate"}, parts[1]):
 		return 3, parts[1]
-	case path == "pkg/openstack":
+	case path == "pkg/openstack" || path == "pkg/kubernetes":
 		return 4, ""
 	case strings.HasPrefix(path, "pkg/openstack/"):
 		return 5, "openstack" // the simulator knows nothing of the client it serves
@@ -117,7 +117,7 @@ func TestGoldenLinkedPackages(t *testing.T) {
 	for _, p := range list(t, "-deps", "./cmd/mooring") {
 		for _, banned := range []string{
 			module + "/pkg/openstack/openstacksim", "testing", "net/http/httptest", "github.com/miekg/dns", "github.com/google/go-cmp", "github.com/sirupsen/logrus",
-			"k8s.io/component-base", "k8s.io/client-go",
+			"k8s.io/component-base", "k8s.io/api", "k8s.io/client-go/kubernetes", "k8s.io/client-go/informers", "k8s.io/client-go/tools/cache", "k8s.io/client-go/dynamic",
 		} {
 			if p.ImportPath == banned || strings.HasPrefix(p.ImportPath, banned+"/") {
 				t.Errorf("mooring links %s", p.ImportPath)
