@@ -27,7 +27,9 @@ func newShares(env *Env) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(*cobra.Command, []string) error { return mistakes{errors.New("a command is missing: list or orphans")} },
+		RunE: func(*cobra.Command, []string) error {
+			return mistakes{errors.New("a command is missing: list or orphans")}
+		},
 	}
 	for _, m := range shareTools() {
 		cmd.AddCommand(newMode(env, m))

@@ -50,7 +50,6 @@ type listedRule struct {
 	To    string `json:"to"`
 	Level string `json:"level"`
 	State string `json:"state"`
-	Node  string `json:"node,omitempty"`
 }
 
 func (r listedRule) String() string {
@@ -106,7 +105,7 @@ func listed(s *manila.Share, rules []manila.Rule, v *kubernetes.PersistentVolume
 	row := listedShare{ID: s.ID, Name: s.Name, SizeGiB: s.SizeGiB, Status: s.Status, Protocol: s.Protocol, Cluster: s.Metadata[manila.ClusterKey], Rules: []listedRule{}}
 	for i := range rules {
 		r := &rules[i]
-		row.Rules = append(row.Rules, listedRule{ID: r.ID, Kind: r.Kind, To: r.To, Level: r.Level, State: r.State, Node: r.Metadata[manila.NodeKey]})
+		row.Rules = append(row.Rules, listedRule{ID: r.ID, Kind: r.Kind, To: r.To, Level: r.Level, State: r.State})
 	}
 	if v != nil {
 		row.PV, row.PVPhase = v.Name, v.Phase

@@ -3,6 +3,7 @@ package kubernetes_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -43,9 +44,7 @@ const (
 func named(name string, more ...kubernetestest.Object) kubernetestest.Object {
 	o := kubernetestest.Object{"metadata": map[string]any{"name": name}}
 	for _, m := range more {
-		for k, v := range m {
-			o[k] = v
-		}
+		maps.Copy(o, m)
 	}
 	return o
 }

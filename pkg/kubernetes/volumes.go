@@ -208,8 +208,8 @@ func (c *Client) ClaimAnnotations(ctx context.Context, namespace, name string) (
 	var claim metadata
 	r := &call{method: http.MethodGet, path: path(path("/api/v1/namespaces", namespace)+"/persistentvolumeclaims", name), accept: metadataOnly}
 	err := c.do(ctx, r, &claim)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
 	}
-	return claim.Metadata.Annotations, err
+	return claim.Metadata.Annotations, nil
 }

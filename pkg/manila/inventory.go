@@ -39,7 +39,9 @@ func (c *Client) Inventory(ctx context.Context, ruled func(*Share) bool) (*Inven
 // all reads a whole list.
 func all[T any](ctx context.Context, read func(context.Context, url.Values) ([]T, error), id func(T) string) ([]T, error) {
 	p := pager[T]{id: id, keep: func(T) bool { return true }}
-	p.read = func(ctx context.Context, offset, limit int) ([]T, error) { return read(ctx, pageOf(nil, offset, limit)) }
+	p.read = func(ctx context.Context, offset, limit int) ([]T, error) {
+		return read(ctx, pageOf(nil, offset, limit))
+	}
 	found, _, err := p.page(ctx, "", 0)
 	return found, err
 }

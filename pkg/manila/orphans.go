@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// NodeKey is the metadata key of access rules that were made for one node: the node's name in Kubernetes. Such rules have ClusterKey, too.
-const NodeKey = "manila.csi.openstack.org/node"
+// nodeKeyPrefix and a node's name are a metadata key of each node that a rule was made for.
+const nodeKeyPrefix = "mooring-node:"
 
 // The metadata of shares that tells which claim they were made for.
 const (
@@ -28,8 +28,8 @@ type Inventory struct {
 // Known is what a cluster knows, in plain words: all of it, and read after the inventory, so that nothing that was new in the one is
 // missing in the other.
 type Known struct {
-	Volumes []KnownVolume
-	Claims  []KnownClaim
+	Volumes  []KnownVolume
+	Claims   []KnownClaim
 	Contents []KnownContent
 	// Nodes are the names of all nodes, and of those to which a volume is attached.
 	Nodes []string
@@ -102,7 +102,7 @@ func Orphans(cluster string, have *Inventory, known *Known, now time.Time, minAg
 			if r := &have.Rules[s.ID][i]; d.rule(s, r) {
 				rules = append(rules, Orphan{
 					Kind: KindRule, ID: r.ID, Name: r.To, ShareID: s.ID, Status: r.State, CreatedAt: r.CreatedAt,
-					Reason: fmt.Sprintf("it is for node %s, which the cluster does not have", r.Metadata[NodeKey]),
+					Reason: fmt.Sprintf("it is for node %s, which the cluster does not have", strings.Join(nodesOf(r), ", ")),
 				})
 			}
 		}
@@ -208,9 +208,23 @@ func (d *decision) snapshot(s *Snapshot) string {
 	return ""
 }
 
-// rule says whether an access rule of a share that stays is an orphan: one that the driver made for a node that is no longer there.
+// rule says whether an access rule of a share that stays is an orphan: one that the driver made for nodes that are all gone. One of a
+// cephx user goes with its share.
 func (d *decision) rule(s *Share, r *Rule) bool {
-	node := r.Metadata[NodeKey]
-	return s.Metadata[ClusterKey] == d.cluster && r.Metadata[ManagedByKey] == ManagedBy && d.ours(r.Metadata, r.CreatedAt) && r.State != "denying" &&
-		r.State != "queued_to_deny" && node != "" && !d.nodes[fold(node)]
+	leaves := r.State == "denying" || r.State == "queued_to_deny"
+	if r.Kind != KindIP || leaves || !r.ownedBy(d.cluster) || s.Metadata[ClusterKey] != d.cluster || !d.ours(r.Metadata, r.CreatedAt) {
+		return false
+	}
+	nodes := nodesOf(r)
+	return len(nodes) > 0 && !slices.ContainsFunc(nodes, func(node string) bool { return d.nodes[fold(node)] })
+}
+
+// nodesOf are the nodes that a rule was made for, in order.
+func nodesOf(r *Rule) (names []string) {
+	for _, key := range slices.Sorted(maps.Keys(r.Metadata)) {
+		if name, ok := strings.CutPrefix(key, nodeKeyPrefix); ok {
+			names = append(names, name)
+		}
+	}
+	return names
 }

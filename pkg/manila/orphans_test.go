@@ -49,7 +49,7 @@ func (e *estate) snapshot(change ...func(*manila.Snapshot)) *estate {
 func (e *estate) rule(node string, change ...func(*manila.Rule)) *estate {
 	r := manila.Rule{
 		ID: "r-" + node, Kind: manila.KindIP, To: "10.0.0.1", Level: "rw", State: "active", CreatedAt: e.now.Add(-2 * time.Hour),
-		Metadata: map[string]string{manila.ClusterKey: "c1", manila.ManagedByKey: manila.ManagedBy, manila.NodeKey: node},
+		Metadata: map[string]string{manila.ClusterKey: "c1", manila.ManagedByKey: manila.ManagedBy, "mooring-node:" + node: "1"},
 	}
 	for _, f := range change {
 		f(&r)
@@ -114,7 +114,9 @@ func TestOrphans(t *testing.T) {
 		"a rule":                    {newEstate().share().volume().rule("gone"), []string{"r-gone"}},
 		"a rule of an orphan":       {newEstate().share().rule("gone"), []string{"s1"}},
 		"a rule of a node":          {newEstate().share().volume().rule("n").knows(func(k *manila.Known) { k.Nodes = []string{"n"} }), nil},
-		"a rule of no node":         {newEstate().share().volume().rule(""), nil},
+		"a rule for all":            {newEstate().share().volume().rule("x", func(r *manila.Rule) { delete(r.Metadata, "mooring-node:x") }), nil},
+		"a rule of two nodes":       {newEstate().share().volume().rule("gone", func(r *manila.Rule) { r.Metadata["mooring-node:n"] = "1" }).knows(func(k *manila.Known) { k.Nodes = []string{"n"} }), nil},
+		"a rule of a cephx user":    {newEstate().share().volume().rule("gone", func(r *manila.Rule) { r.Kind = manila.KindCephx }), nil},
 		"a rule that goes":          {newEstate().share().volume().rule("gone", func(r *manila.Rule) { r.State = "denying" }), nil},
 		"a young rule":              {newEstate().share().volume().rule("gone", func(r *manila.Rule) { r.CreatedAt = r.CreatedAt.Add(time.Hour) }), nil},
 		"somebody's rule":           {newEstate().share().volume().rule("gone", func(r *manila.Rule) { delete(r.Metadata, manila.ManagedByKey) }), nil},
@@ -222,9 +224,9 @@ func random(r *rand.Rand) *estate {
 	pick := func(of ...string) string { return of[r.IntN(len(of))] }
 	age := func() time.Time { return e.now.Add(-time.Duration(r.IntN(300)) * time.Minute) }
 	metadata := func() map[string]string {
-		m := map[string]string{manila.ClusterKey: pick("c1", "c1", "c2", "")}
+		m := map[string]string{manila.ClusterKey: pick("c1", "c1", "c2", ""), "csi.storage.k8s.io/pvc/namespace": "ns", "csi.storage.k8s.io/pvc/name": id("c")}
 		if r.IntN(2) == 0 {
-			maps.Copy(m, map[string]string{manila.ManagedByKey: manila.ManagedBy, manila.NodeKey: id("node")})
+			maps.Copy(m, map[string]string{manila.ManagedByKey: manila.ManagedBy, "mooring-node:" + id("node"): "1"})
 		}
 		return m
 	}
@@ -235,7 +237,7 @@ func random(r *rand.Rand) *estate {
 		}
 		e.have.Shares = append(e.have.Shares, s)
 		for j := range r.IntN(3) {
-			e.have.Rules[s.ID] = append(e.have.Rules[s.ID], manila.Rule{ID: fmt.Sprint("r", i, j), State: "active", Metadata: metadata(), CreatedAt: age()})
+			e.have.Rules[s.ID] = append(e.have.Rules[s.ID], manila.Rule{ID: fmt.Sprint("r", i, j), Kind: manila.KindIP, State: "active", Metadata: metadata(), CreatedAt: age()})
 		}
 	}
 	for i := range r.IntN(6) {
@@ -243,6 +245,9 @@ func random(r *rand.Rand) *estate {
 			ID: fmt.Sprint("n", i), Name: pick("snapshot", manila.CloneSnapshotName(id("pvc"))), ShareID: id("s"), Status: pick("available", "available", "error", "creating"),
 			Metadata: metadata(), CreatedAt: age(),
 		})
+	}
+	for i := range r.IntN(6) {
+		e.known.Claims = append(e.known.Claims, manila.KnownClaim{Namespace: "ns", Name: fmt.Sprint("c", i), Bound: r.IntN(2) == 0})
 	}
 	for range r.IntN(3) {
 		e.known.Volumes = append(e.known.Volumes, manila.KnownVolume{Handle: id("s")}, manila.KnownVolume{Handle: "x", ShareName: id("pvc")})

@@ -199,8 +199,9 @@ func patched(o Object, r *http.Request) (_ Object, status int, message string) {
 		return o, 0, ""
 	case "application/json-patch+json":
 		var patch []struct {
-			Op, Path string
-			Value    any
+			Op    string `json:"op"`
+			Path  string `json:"path"`
+			Value any    `json:"value"`
 		}
 		if err := json.NewDecoder(r.Body).Decode(&patch); err != nil {
 			return nil, http.StatusBadRequest, "no JSON patch"
