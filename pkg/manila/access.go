@@ -30,20 +30,22 @@ func (r *Rule) ownedBy(cluster string) bool {
 type wish struct {
 	Grant
 
-	cluster string
-	relevel bool // an owned rule of another level is changed; else it is in the way
+	cluster  string
+	anyLevel bool // a rule of another level will do
+	relevel  bool // an owned rule of another level is changed; else it is in the way
 }
 
 // nextRule decides about the rule that stands where one is wanted. With ok others can be looked at first: it is active, or has to be
 // waited for.
 func (w *wish) nextRule(r *Rule, granted bool) (step Step, ok bool) {
 	own := r.ownedBy(w.cluster)
+	level := r.Level == w.Level || w.anyLevel
 	switch r.State {
 	case "active", "": // before 2.28 Manila has no states of rules
 		switch {
-		case r.Level == w.Level && keyless(*r): // the key follows
+		case level && keyless(*r): // the key follows
 			return Step{Action: ActionLookRules}, true
-		case r.Level == w.Level:
+		case level:
 			return Step{Action: ActionDone}, true
 		case own && w.relevel:
 			// Manila takes no second rule for the same client, and changes the level of one from 2.88 on only, which is newer than

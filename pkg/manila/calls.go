@@ -29,6 +29,7 @@ var (
 type api struct {
 	client  *gophercloud.ServiceClient
 	version openstack.Microversion
+	offered openstack.Microversion // the newest that this Manila has, for calls that need more than version
 }
 
 // connect finds Manila in the catalog and agrees on a microversion: the newest that both sides know.
@@ -49,7 +50,7 @@ func connect(ctx context.Context, session *openstack.Session) (*api, error) {
 		return nil, err
 	}
 	client.Microversion = version.String()
-	return &api{client: client, version: version}, nil
+	return &api{client: client, version: version, offered: offered.Max}, nil
 }
 
 // wrap is openstack.Wrap, but for a 404 that is not Manila's own: it comes from a proxy before a Manila that is away, and says

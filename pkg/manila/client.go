@@ -86,6 +86,7 @@ type provision struct {
 	at      string           // the zone that the share was made in
 	refused map[string]error // zones of the spec that have no place for it, and why
 
+	made    bool      // this call has made the share
 	cloning *Snapshot // that this call has found or made to clone a share by, and that has to go
 }
 
@@ -282,7 +283,7 @@ func (p *provision) create(ctx context.Context) error {
 	}
 	share.Zone = cmp.Or(share.Zone, zone)
 	p.at = zone
-	p.seen = Observed{Share: share, Ours: true}
+	p.seen, p.made = Observed{Share: share, Ours: true}, true
 	p.client.options.Logger.InfoContext(ctx, "share created", slog.String("share_id", share.ID), slog.String("name", share.Name))
 	return nil
 }
@@ -389,7 +390,7 @@ func explain(err error, s *Share, message string) error {
 }
 
 func (p *provision) volume() *Volume {
-	v := &Volume{Share: *p.seen.Share, Exports: p.seen.Exports}
+	v := &Volume{Share: *p.seen.Share, Exports: p.seen.Exports, Made: p.made}
 	for _, g := range p.spec.Grants {
 		i := slices.IndexFunc(p.seen.Rules, func(r Rule) bool { return g.matches(&r) })
 		v.Rules = append(v.Rules, p.seen.Rules[i])

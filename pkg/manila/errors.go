@@ -27,6 +27,10 @@ var (
 	ErrSnapshotStuck = errors.New("the snapshot can't be deleted")
 	// ErrTooLarge says that the share has more than the limit of the request.
 	ErrTooLarge = errors.New("the share is larger than wanted")
+	// ErrUnchangeable says that a share can't be changed as wanted, and that nothing of it was changed.
+	ErrUnchangeable = errors.New("the share can't be changed")
+	// ErrHalfChanged says that Manila has refused a part of a change, after others were made.
+	ErrHalfChanged = errors.New("the share was changed in part")
 	// ErrReference says that the class names something that Manila does not have: a type, a zone, a network.
 	ErrReference = errors.New("Manila does not know what the class names") //nolint:staticcheck // a name
 	// ErrZones says that no zone of those that would do has a place for the share. There is no share then.

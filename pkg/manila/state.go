@@ -160,7 +160,7 @@ func nextRules(spec *Spec, o *Observed) Step {
 			}
 			return Step{Action: ActionGrant, Grant: g}
 		}
-		w := wish{Grant: g, cluster: spec.Cluster}
+		w := wish{Grant: g, cluster: spec.Cluster, anyLevel: spec.AnyLevel}
 		step, ok := w.nextRule(&o.Rules[i], slices.Contains(o.Granted, o.Rules[i].ID))
 		if !ok {
 			return step

@@ -115,8 +115,10 @@ type Spec struct {
 	// large as its source, if that is larger.
 	SnapshotID, CloneOf string
 	Metadata            map[string]string
-	// Grants are the access rules it gets, all of which have to be active.
-	Grants []Grant
+	// Grants are the access rules it gets, all of which have to be active. With AnyLevel those of a share that exists may have
+	// other levels.
+	Grants   []Grant
+	AnyLevel bool
 }
 
 // metadata is what a new share gets.
@@ -139,4 +141,6 @@ type Volume struct {
 	Share   Share
 	Exports []Export // usable ones, the best first
 	Rules   []Rule   // one per grant, in their order
+	// Made says that this very call has made it.
+	Made bool
 }

@@ -34,6 +34,7 @@ type driver struct {
 	name, shareType string
 	protocol        params.Protocol
 	twoSockets      bool
+	mutable         map[string]string
 	topology        bool
 
 	cloud  *openstacksim.Cloud
@@ -48,8 +49,10 @@ var undeclared = []string{
 // TestSanity runs all configurations as one suite: Ginkgo runs one per process.
 func TestSanity(t *testing.T) { //nolint:paralleltest // Ginkgo has global state
 	drivers := []*driver{
-		{name: "NFS on one socket", protocol: params.NFS, shareType: "cephfs-nfs"},
-		{name: "CEPHFS on two sockets", protocol: params.CEPHFS, shareType: "cephfs", twoSockets: true},
+		{name: "NFS on one socket", protocol: params.NFS, shareType: "cephfs-nfs", mutable: map[string]string{
+			"nfs-shareClient": "10.0.0.0/8", "accessLevel": "ro", "appendShareMetadata": `{"tier":"gold"}`,
+		}},
+		{name: "CEPHFS on two sockets", protocol: params.CEPHFS, shareType: "cephfs", twoSockets: true, mutable: map[string]string{"appendShareMetadata": `{"tier":"gold"}`}},
 		{name: "NFS with topology", protocol: params.NFS, shareType: "cephfs-nfs", topology: true},
 	}
 	for _, d := range drivers {
@@ -116,6 +119,7 @@ func (d *driver) start(t *testing.T) *csisanity.TestConfig {
 	if d.topology {
 		config.TestVolumeParameters["autoTopology"] = "true"
 	}
+	config.TestVolumeMutableParameters = d.mutable
 	config.Address = filepath.Join(dir, "csi.sock")
 	if d.twoSockets {
 		config.ControllerAddress = filepath.Join(dir, "controller.sock")

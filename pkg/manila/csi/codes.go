@@ -52,6 +52,8 @@ func table() []code {
 		{errNoCredential, "errNoCredential", codes.FailedPrecondition},
 		{params.ErrInvalid, "params.ErrInvalid", codes.InvalidArgument},
 		{manila.ErrZones, "manila.ErrZones", codes.ResourceExhausted},
+		{manila.ErrHalfChanged, "manila.ErrHalfChanged", codes.FailedPrecondition},
+		{manila.ErrUnchangeable, "manila.ErrUnchangeable", codes.InvalidArgument},
 		{manila.ErrReference, "manila.ErrReference", codes.InvalidArgument},
 		{manila.ErrShareFailed, "manila.ErrShareFailed", codes.Unavailable},
 		{manila.ErrRuleFailed, "manila.ErrRuleFailed", codes.Unavailable},

@@ -52,6 +52,7 @@ func capabilities() []csi.ControllerServiceCapability_RPC_Type {
 		csi.ControllerServiceCapability_RPC_GET_CAPACITY,
 		csi.ControllerServiceCapability_RPC_LIST_VOLUME_HEALTH,
 		csi.ControllerServiceCapability_RPC_GET_VOLUME_HEALTH,
+		csi.ControllerServiceCapability_RPC_MODIFY_VOLUME,
 	}
 }
 
@@ -71,6 +72,9 @@ func (c *Controller) CreateVolume(ctx context.Context, r *csi.CreateVolumeReques
 	}
 	defer unlock()
 	volume, err := client.Provision(ctx, spec)
+	if err == nil && !volume.Made && len(r.GetMutableParameters()) > 0 {
+		err = c.catchUp(ctx, client, volume.Share.ID, r.GetMutableParameters())
+	}
 	if err != nil {
 		return nil, answer(err)
 	}
@@ -85,9 +89,6 @@ func (c *Controller) wanted(r *csi.CreateVolumeRequest) (*params.Class, *manila.
 	if err := checkName(r.GetName()); err != nil {
 		return nil, nil, err
 	}
-	if len(r.GetMutableParameters()) > 0 {
-		return nil, nil, bad("VolumeAttributesClasses are not there yet")
-	}
 	if err := checkCapabilities(r.GetVolumeCapabilities()); err != nil {
 		return nil, nil, err
 	}
@@ -101,6 +102,10 @@ func (c *Controller) wanted(r *csi.CreateVolumeRequest) (*params.Class, *manila.
 	if class.Protocol == "" {
 		return nil, nil, bad("StorageClass parameters: protocol is missing (NFS or CEPHFS), and the driver runs without --share-protocol")
 	}
+	mutable, err := overridden(&class, r.GetMutableParameters())
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, capability := range r.GetVolumeCapabilities() {
 		if _, err := mountFlags(capability, class.Protocol, &class.Ceph); err != nil {
 			return nil, nil, err
@@ -113,6 +118,7 @@ func (c *Controller) wanted(r *csi.CreateVolumeRequest) (*params.Class, *manila.
 	spec := &manila.Spec{
 		Name: r.GetName(), Cluster: c.ClusterID, SizeGiB: size, MaxGiB: most, Protocol: string(class.Protocol), Type: class.Type, Zone: class.Availability,
 		NetworkID: class.ShareNetworkID, Metadata: shareMetadata(&class), Grants: grants(r.GetName(), &class, class.Protocol),
+		AnyLevel: mutable,
 	}
 	if spec.SnapshotID, spec.CloneOf, err = source(r.GetVolumeContentSource()); err != nil {
 		return nil, nil, err
@@ -131,6 +137,7 @@ func shareMetadata(class *params.Class) map[string]string {
 	}
 	maps.Copy(m, map[string]string{
 		"csi.storage.k8s.io/pvc/name": class.PVCName, "csi.storage.k8s.io/pvc/namespace": class.PVCNamespace, "csi.storage.k8s.io/pv/name": class.PVName,
+		manila.AccessKey: string(class.Access),
 	})
 	return m
 }
@@ -188,6 +195,7 @@ func (c *Controller) ValidateVolumeCapabilities(ctx context.Context, r *csi.Vali
 	}
 	return &csi.ValidateVolumeCapabilitiesResponse{Confirmed: &csi.ValidateVolumeCapabilitiesResponse_Confirmed{
 		VolumeContext: r.GetVolumeContext(), VolumeCapabilities: r.GetVolumeCapabilities(), Parameters: r.GetParameters(),
+		MutableParameters: r.GetMutableParameters(),
 	}}, nil
 }
 
@@ -205,5 +213,5 @@ func confirm(r *csi.ValidateVolumeCapabilitiesRequest, share *manila.Share) erro
 	if class.Protocol != "" && string(class.Protocol) != share.Protocol {
 		return fmt.Errorf("share %s is %s and not %s", share.ID, share.Protocol, class.Protocol)
 	}
-	return nil
+	return confirmMutable(r.GetMutableParameters(), share)
 }

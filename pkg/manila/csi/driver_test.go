@@ -248,7 +248,7 @@ func TestVolumeContextAndMetadata(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"team": "a", manila.ClusterKey: "c1", "csi.storage.k8s.io/pvc/name": "data", "csi.storage.k8s.io/pvc/namespace": "ns", "csi.storage.k8s.io/pv/name": "pvc-1"}
+	want := map[string]string{"team": "a", manila.ClusterKey: "c1", "csi.storage.k8s.io/pvc/name": "data", "csi.storage.k8s.io/pvc/namespace": "ns", "csi.storage.k8s.io/pv/name": "pvc-1", manila.AccessKey: "static"}
 	if diff := cmp.Diff(want, share.Metadata); diff != "" {
 		t.Errorf("the share's metadata (-want +got):\n%s", diff)
 	}
@@ -283,7 +283,7 @@ func TestCreateVolumeIsRefused(t *testing.T) {
 			r.VolumeCapabilities[0].GetMount().VolumeMountGroup = "1000"
 		}, codes.InvalidArgument, "volume_mount_group is not supported"},
 		"a source":               {func(r *spec.CreateVolumeRequest) { r.VolumeContentSource = &spec.VolumeContentSource{} }, codes.InvalidArgument, "neither a snapshot nor a volume"},
-		"mutable parameters":     {func(r *spec.CreateVolumeRequest) { r.MutableParameters = map[string]string{"a": "b"} }, codes.InvalidArgument, "not there yet"},
+		"mutable parameters":     {func(r *spec.CreateVolumeRequest) { r.MutableParameters = map[string]string{"a": "b"} }, codes.InvalidArgument, `VolumeAttributesClass parameters: "a" is unknown`},
 		"another size":           {func(r *spec.CreateVolumeRequest) { r.CapacityRange.RequiredBytes = 5 << 30 }, codes.AlreadyExists, "size is 1 GiB"},
 		"another type":           {func(r *spec.CreateVolumeRequest) { r.Parameters["type"] = "dummy" }, codes.AlreadyExists, "type is cephfs-nfs"},
 		"unknown type":           {func(r *spec.CreateVolumeRequest) { r.Name, r.Parameters["type"] = "x", "nope" }, codes.InvalidArgument, "Share type not found"},

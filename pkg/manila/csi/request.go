@@ -122,7 +122,7 @@ func grants(name string, class *params.Class, p params.Protocol) []manila.Grant 
 	var out []manila.Grant
 	if p == params.NFS {
 		for _, client := range class.NFSClients {
-			out = append(out, manila.Grant{Kind: manila.KindIP, To: client, Level: "rw"})
+			out = append(out, manila.Grant{Kind: manila.KindIP, To: client, Level: class.AccessLevel})
 		}
 		return out
 	}
@@ -131,7 +131,7 @@ func grants(name string, class *params.Class, p params.Protocol) []manila.Grant 
 		ids = []string{cephxID(name)}
 	}
 	for _, id := range ids {
-		out = append(out, manila.Grant{Kind: manila.KindCephx, To: id, Level: "rw"})
+		out = append(out, manila.Grant{Kind: manila.KindCephx, To: id, Level: class.AccessLevel})
 	}
 	return out
 }

@@ -1,5 +1,5 @@
-// Package params is the one table of keys that users write for Manila volumes: StorageClass parameters, volumeAttributes of
-// PersistentVolumes, and keys of secrets with an OpenStack credential. The table parses them, validates them and documents
+// Package params is the one table of keys that users write for Manila volumes: StorageClass and VolumeAttributesClass parameters,
+// volumeAttributes of PersistentVolumes, and keys of secrets with an OpenStack credential. The table parses them, validates them and documents
 // them (Markdown), so the three can't differ.
 //
 // The keys and their meaning are those of cloud-provider-openstack's Manila CSI plugin, whose users bring their classes and
@@ -46,6 +46,8 @@ type Class struct {
 	CephClientIDs []string
 	Ceph          CephMount
 	Access        Access
+	// AccessLevel is what static access rules allow: rw or ro.
+	AccessLevel string
 	// PVC and PV are what external-provisioner adds with --extra-create-metadata.
 	PVCName, PVCNamespace, PVName string
 }
@@ -105,7 +107,7 @@ func (e *Error) Is(target error) bool { return target == ErrInvalid }
 
 // ParseClass reads StorageClass parameters, as external-provisioner hands them on.
 func ParseClass(parameters map[string]string) (Class, error) {
-	c := Class{Type: "default", Access: AccessStatic, NFSClients: []string{"0.0.0.0/0"}}
+	c := Class{Type: "default", Access: AccessStatic, AccessLevel: ReadWrite, NFSClients: []string{"0.0.0.0/0"}}
 	if err := parse(PlaceClass, parameters, &c, func(k *key) func(*Class, string) error { return k.class }); err != nil {
 		return Class{}, err
 	}

@@ -30,7 +30,7 @@ func TestGoldenReference(t *testing.T) {
 
 func TestParseClass(t *testing.T) {
 	t.Parallel()
-	defaults := params.Class{Type: "default", Access: params.AccessStatic, NFSClients: []string{"0.0.0.0/0"}}
+	defaults := params.Class{Type: "default", Access: params.AccessStatic, AccessLevel: params.ReadWrite, NFSClients: []string{"0.0.0.0/0"}}
 	for name, c := range map[string]struct {
 		in   map[string]string
 		want func(*params.Class)
@@ -40,10 +40,12 @@ func TestParseClass(t *testing.T) {
 			map[string]string{
 				"type": "cephfs", "shareNetworkID": "n", "availability": "az1", "appendShareMetadata": `{"team": "a"}`, "nfs-shareClient": "10.0.0.0/8, 192.168.1.7,fd00::/8",
 				"cephfs-clientID": "a,b", "cephfs-mounter": "fuse", "cephfs-kernelMountOptions": "recover_session=clean", "cephfs-fuseMountOptions": "default_permissions", "autoTopology": "false",
+				"accessLevel": "ro",
 			},
 			func(c *params.Class) {
 				c.Type, c.ShareNetworkID, c.Availability, c.Metadata = "cephfs", "n", "az1", map[string]string{"team": "a"}
 				c.NFSClients, c.CephClientIDs = []string{"10.0.0.0/8", "192.168.1.7", "fd00::/8"}, []string{"a", "b"}
+				c.AccessLevel = params.ReadOnly
 				c.Ceph = params.CephMount{Mounter: mount.CephFuse, KernelOptions: []string{"recover_session=clean"}, FuseOptions: []string{"default_permissions"}}
 			},
 		},
@@ -259,6 +261,7 @@ func FuzzParse(f *testing.F) {
 		{"cephfs-fuseMountOptions", "client_x=1"},
 		{"shareAccessIDs", "a,b"},
 		{"os-TLSInsecure", "1"},
+		{"accessLevel", "ro"},
 		{"\x00", "\xff"},
 	} {
 		f.Add(seed[0], seed[1])
@@ -267,6 +270,11 @@ func FuzzParse(f *testing.F) {
 		in := map[string]string{name: value}
 		if _, err := params.ParseClass(in); err != nil && !errors.Is(err, params.ErrInvalid) {
 			t.Fatalf("ParseClass(%q) = %v", in, err)
+		}
+		if m, err := params.ParseMutable(in); err != nil && !errors.Is(err, params.ErrInvalid) {
+			t.Fatalf("ParseMutable(%q) = %v", in, err)
+		} else if _, classErr := params.ParseClass(in); err == nil && classErr != nil {
+			t.Fatalf("%q is good in a VolumeAttributesClass (%+v), and not in a StorageClass: %v", in, m, classErr)
 		}
 		if _, err := params.ParseSecret(in); err != nil && !errors.Is(err, params.ErrInvalid) {
 			t.Fatalf("ParseSecret(%q) = %v", in, err)

@@ -22,6 +22,8 @@ const (
 	PlaceSecret     Place = "secret"
 
 	PlaceSnapshotClass Place = "VolumeSnapshotClass parameters"
+
+	PlaceAttributesClass Place = "VolumeAttributesClass parameters"
 )
 
 // key is one row of the table. A place that has no setter does not know the key.
@@ -35,11 +37,12 @@ type key struct {
 	attributes func(*Attributes, string) error
 	secret     func(*Secret, string) error
 	snapshot   func(*SnapshotClass, string) error
+	mutable    func(*Mutable, string) error
 }
 
 // table is all keys, in the order of the documentation.
 func table() []key {
-	return slices.Concat(classKeys(), sharedKeys(), attributeKeys(), laterKeys(), snapshotKeys(), secretKeys())
+	return slices.Concat(classKeys(), sharedKeys(), attributeKeys(), laterKeys(), mutableKeys(), snapshotKeys(), secretKeys())
 }
 
 // classKeys are the parameters of a StorageClass alone.
@@ -81,6 +84,10 @@ func classKeys() []key {
 		{
 			name: "nfs-shareClient", value: "addresses or CIDRs, comma-separated", fallback: "0.0.0.0/0", doc: "Who may mount an NFS share.",
 			class: func(c *Class, v string) (err error) { c.NFSClients, err = networks(v); return err },
+		},
+		{
+			name: "accessLevel", value: "rw or ro", fallback: "rw", doc: "What the access rules of `access: static` allow: to write, or only to read.",
+			class: func(c *Class, v string) (err error) { c.AccessLevel, err = accessLevel(v); return err },
 		},
 		{
 			name: "cephfs-clientID", value: "cephx ids, comma-separated", fallback: "the volume's name",
@@ -345,6 +352,7 @@ func Markdown() string {
 		has   func(*key) bool
 	}{
 		{PlaceClass, "StorageClass parameters", func(k *key) bool { return k.class != nil }},
+		{PlaceAttributesClass, "VolumeAttributesClass parameters", func(k *key) bool { return k.mutable != nil }},
 		{PlaceAttributes, "volumeAttributes of a PersistentVolume", func(k *key) bool { return k.attributes != nil }},
 		{PlaceSnapshotClass, "VolumeSnapshotClass parameters", func(k *key) bool { return k.snapshot != nil }},
 		{PlaceSecret, "Keys of a secret with an OpenStack credential", func(k *key) bool { return k.secret != nil }},

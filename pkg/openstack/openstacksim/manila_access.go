@@ -19,6 +19,8 @@ const (
 	ruleActive   = "active"
 	ruleError    = "error"
 	ruleDenying  = "denying"
+
+	ruleQueuedToUpdate = "queued_to_update" // from 2.88 on
 )
 
 type manilaRule struct {
@@ -273,8 +275,76 @@ func (m *Manila) denyAccess(c *manilaCall, args map[string]any) (manilaAnswer, e
 		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, manilaNoResourceText)
 	}
 	r.state = ruleDenying
-	m.later(m.cfg.Delays.Deny, func() { delete(m.rules, r.id) })
+	m.later(m.cfg.Delays.Deny, func() { m.forgetRule(r) })
 	return manilaAnswer{status: http.StatusAccepted}, nil
+}
+
+// Access lists who has access to a share, as "10.0.0.1 rw", in order: the rules that are active.
+func (m *Manila) Access(share string) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []string
+	for _, r := range m.rules {
+		if r.share == share && r.state == ruleActive {
+			out = append(out, r.to+" "+r.level)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// forgetRule removes a rule. A cephx user that has no rule any more is gone, with its key: named again it gets another one.
+func (m *Manila) forgetRule(r *manilaRule) {
+	delete(m.rules, r.id)
+	for _, other := range m.rules {
+		if other.kind == r.kind && other.to == r.to {
+			return
+		}
+	}
+	if r.kind == "cephx" {
+		delete(m.cephKeys, r.to)
+	}
+}
+
+// updateRule follows ShareAccessesController.update: the level is the new one at once, and the back end has it when the rule is
+// active again. A cephx user keeps its key.
+func (m *Manila) updateRule(c *manilaCall) (manilaAnswer, error) {
+	fields, ok := c.entity("update_access")
+	level := manilaText(fields, "access_level")
+	switch {
+	case !ok:
+		return manilaAnswer{}, manilaErrorf(http.StatusBadRequest, "The server could not comply with the request since it is either malformed or otherwise incorrect.")
+	case level == "":
+		return manilaAnswer{}, manilaErrorf(http.StatusBadRequest, "Invalid input. Missing 'access_level' in update request.")
+	case level != "rw" && level != "ro":
+		return manilaAnswer{}, manilaErrorf(http.StatusBadRequest, "Invalid or unsupported share access level: %s.", level)
+	}
+	r, err := m.rule(c)
+	if err != nil {
+		return manilaAnswer{}, err
+	}
+	s := m.shares[r.share]
+	switch {
+	case r.level == level:
+		return manilaAnswer{http.StatusOK, map[string]any{"access": m.ruleView(c, r, true)}}, nil
+	case s.status != manilaAvailable && !strings.HasSuffix(s.status, "_error") && s.status != "error":
+		return manilaAnswer{}, manilaErrorf(http.StatusBadRequest,
+			"Access rules cannot be updated while the share, any of its replicas or migration copies lacks a valid host or is in an invalid state.")
+	}
+	r.level, r.state, r.updated = level, ruleQueuedToUpdate, m.now()
+	view := m.ruleView(c, r, true)
+	bad, spoiled := m.spoiled(ManilaGrant, s.name, s.typ.Name)
+	m.later(m.cfg.Delays.Grant, func() {
+		switch {
+		case r.state != ruleQueuedToUpdate || spoiled && bad.Stuck:
+		case spoiled:
+			r.state = ruleError
+			m.message(s.project, s.id, "010", bad.Detail)
+		default:
+			r.state = ruleActive
+		}
+	})
+	return manilaAnswer{http.StatusOK, map[string]any{"access": view}}, nil
 }
 
 func (m *Manila) rulesOf(c *manilaCall, s *manilaShare, metadata map[string]string) []any {

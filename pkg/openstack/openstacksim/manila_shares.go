@@ -65,6 +65,7 @@ func (m *Manila) shareRoutes() []route {
 		{pattern: "DELETE /v2/shares/{id}/metadata/{key}", handle: m.handle(0, m.deleteShareMetadatum)},
 		{pattern: "GET /v2/share-access-rules", handle: m.handle(45, m.listRules)},
 		{pattern: "GET /v2/share-access-rules/{id}", handle: m.handle(45, m.showRule)},
+		{pattern: "PUT /v2/share-access-rules/{id}", handle: m.handle(88, m.updateRule)},
 		{pattern: "PUT /v2/share-access-rules/{id}/metadata", handle: m.handle(45, m.updateRuleMetadata)},
 		{pattern: "DELETE /v2/share-access-rules/{id}/metadata/{key}", handle: m.handle(45, m.deleteRuleMetadatum)},
 	}
@@ -410,7 +411,11 @@ func (m *Manila) beginDelete(s *manilaShare, force bool) {
 			return
 		}
 		delete(m.shares, s.id)
-		maps.DeleteFunc(m.rules, func(_ string, r *manilaRule) bool { return r.share == s.id })
+		for _, r := range m.rules {
+			if r.share == s.id {
+				m.forgetRule(r)
+			}
+		}
 	})
 }
 
@@ -849,7 +854,11 @@ func (m *Manila) setShareMetadata(replace bool) manilaHandler {
 	}
 }
 
+// showShareMetadatum and deleteShareMetadatum do not know a key with a slash, however it is escaped: it is a path that is not there.
 func (m *Manila) showShareMetadatum(c *manilaCall) (manilaAnswer, error) {
+	if strings.Contains(c.PathValue("key"), "/") {
+		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, manilaNotFoundText)
+	}
 	s, err := m.share(c, "Share not found.")
 	if err != nil {
 		return manilaAnswer{}, err
@@ -862,6 +871,9 @@ func (m *Manila) showShareMetadatum(c *manilaCall) (manilaAnswer, error) {
 }
 
 func (m *Manila) deleteShareMetadatum(c *manilaCall) (manilaAnswer, error) {
+	if strings.Contains(c.PathValue("key"), "/") {
+		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, manilaNotFoundText)
+	}
 	s, err := m.share(c, "Share not found.")
 	if err != nil {
 		return manilaAnswer{}, err

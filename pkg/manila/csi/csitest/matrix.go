@@ -37,6 +37,14 @@ func Matrix() []RPC {
 		{"ControllerExpandVolume", Volume("NFS"), func(id string) proto.Message {
 			return &csi.ControllerExpandVolumeRequest{VolumeId: id, CapacityRange: size(2)}
 		}, left(1, 0, 1)},
+		{"ControllerModifyVolume", Volume("NFS"), func(id string) proto.Message {
+			return &csi.ControllerModifyVolumeRequest{VolumeId: id, MutableParameters: map[string]string{
+				"nfs-shareClient": "0.0.0.0/0,10.0.0.1", "accessLevel": "ro", "appendShareMetadata": `{"tier":"gold"}`,
+			}}
+		}, left(1, 0, 2)},
+		{"ControllerModifyVolume to other clients", Volume("NFS"), func(id string) proto.Message {
+			return &csi.ControllerModifyVolumeRequest{VolumeId: id, MutableParameters: map[string]string{"nfs-shareClient": "10.0.0.1"}}
+		}, left(1, 0, 1)},
 		{"CreateSnapshot", Volume("NFS"), func(id string) proto.Message { return &csi.CreateSnapshotRequest{Name: "new", SourceVolumeId: id} }, left(1, 1, 1)},
 		{"DeleteSnapshot", Snapshot("NFS"), func(id string) proto.Message { return &csi.DeleteSnapshotRequest{SnapshotId: id} }, left(1, 0, 1)},
 		{"ValidateVolumeCapabilities", Volume("NFS"), func(id string) proto.Message {
