@@ -44,11 +44,11 @@ func (v CephFS) LogValue() slog.Value {
 
 // MountCephFS mounts a CephFS share at target, unless it is mounted there already.
 func (m *Mounter) MountCephFS(ctx context.Context, target string, v CephFS) error {
-	if err := checkCephx(v.User, v.Key); err != nil {
+	if err := errors.Join(checkCephx(v.User, v.Key), checkFS(v.FS)); err != nil {
 		return err
 	}
 	check := func(_ context.Context, top *mountutils.MountInfo) error {
-		return holds(top, []string{"ceph", "fuse.ceph-fuse"}, []string{v.Export.Path})
+		return holds(top, []string{"ceph", fuseType}, []string{v.Export.Path})
 	}
 	return m.ensure(ctx, target, check, func(ctx context.Context) error {
 		if v.Mounter == CephFuse {
@@ -56,6 +56,9 @@ func (m *Mounter) MountCephFS(ctx context.Context, target string, v CephFS) erro
 		}
 		err := m.mountCephKernel(ctx, target, v)
 		if v.Mounter == CephAuto && errors.Is(err, ErrUnsupported) {
+			if hasContext(v.KernelOptions) {
+				return fmt.Errorf("%w, and ceph-fuse can't mount with an SELinux context", err)
+			}
 			m.options.Logger.DebugContext(ctx, "this kernel has no ceph client: using ceph-fuse", slog.String("path", target))
 			fuse := m.mountCephFuse(ctx, target, v)
 			if errors.Is(fuse, ErrUnsupported) {
@@ -78,6 +81,14 @@ func checkCephx(user, key string) error {
 	return nil
 }
 
+// checkFS takes the names that Ceph gives file systems (src/mon/FSCommands.cc), and an empty one.
+func checkFS(name string) error {
+	if strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune(hostCharacters+".", r) }) {
+		return fmt.Errorf("%w: %q is no name of a CephFS file system", ErrOption, name)
+	}
+	return nil
+}
+
 func (m *Mounter) mountCephKernel(ctx context.Context, target string, v CephFS) error {
 	flags, data := split(v.KernelOptions)
 	if v.ReadOnly {
@@ -95,14 +106,21 @@ func fuseHasNo() []string {
 	return []string{"nonempty", "big_writes", "defaults", "_netdev", "rw", "relatime", "norelatime", "strictatime", "lazytime"}
 }
 
-// fuseOptions are the arguments for a share's options: settings of Ceph's client, and options of FUSE.
+// fuseType is the type of a ceph-fuse mount in the mount table.
+const fuseType = "fuse.ceph-fuse"
+
+// fuseName is the source that a ceph-fuse mount of a path has in the mount table. By itself ceph-fuse says "ceph-fuse" for every share.
+func fuseName(path string) string { return "ceph-fuse:" + path }
+
+// fuseOptions are the arguments for a share's options: settings of Ceph's client, and options of FUSE. libfuse reads a backslash before
+// a character as that character.
 func fuseOptions(v CephFS) (args []string) {
-	var fuse []string
+	fuse := []string{"fsname=" + strings.NewReplacer(`\`, `\\`, `,`, `\,`).Replace(fuseName(v.Export.Path))}
 	for _, o := range v.FuseOptions {
 		switch {
 		case strings.HasPrefix(o, "client_"):
 			args = append(args, "--"+o)
-		case slices.Contains(fuseHasNo(), o):
+		case slices.Contains(fuseHasNo(), o), strings.HasPrefix(o, "fsname="), strings.HasPrefix(o, "subtype="):
 		default:
 			fuse = append(fuse, o)
 		}
@@ -110,10 +128,7 @@ func fuseOptions(v CephFS) (args []string) {
 	if v.ReadOnly {
 		fuse = append(fuse, "ro")
 	}
-	if len(fuse) > 0 {
-		args = append(args, "-o", strings.Join(fuse, ","))
-	}
-	return args
+	return append(args, "-o", strings.Join(fuse, ","))
 }
 
 func (m *Mounter) mountCephFuse(ctx context.Context, target string, v CephFS) error {

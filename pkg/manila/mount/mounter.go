@@ -163,16 +163,17 @@ func directory(target string) error {
 }
 
 // holds says whether a mount is one of a share: of one of the types, and of a source that ends in one of the paths in the share's
-// file system. ceph-fuse does not tell its path.
+// file system. A ceph-fuse that another driver has started, or an earlier version of this one, does not tell its path.
 func holds(top *mountutils.MountInfo, types, paths []string) error {
 	if !slices.Contains(types, top.FsType) {
 		return fmt.Errorf("%w: a mount of %s on %s, which is no %s", ErrOccupied, orNone(top.Source), top.MountPoint, strings.Join(types, " or "))
 	}
-	if strings.HasPrefix(top.FsType, "fuse.") {
+	if top.FsType == fuseType && top.Source == "ceph-fuse" {
 		return nil
 	}
 	for _, path := range paths {
-		if strings.HasSuffix(strings.TrimRight(top.Source, "/"), strings.TrimRight(path, "/")) {
+		before, ok := strings.CutSuffix(strings.TrimRight(top.Source, "/"), strings.TrimRight(path, "/"))
+		if ok && (strings.HasSuffix(before, ":") || strings.HasSuffix(before, "=")) { // user@fsid.fs=/path is how newer mount.ceph writes it
 			return nil
 		}
 	}
@@ -248,7 +249,7 @@ func (m *Mounter) Bind(ctx context.Context, source, target string, readOnly bool
 // flags with MS_BIND, so that takes a second call (mount(2)); a process that was killed in between has not made it. A pod that
 // writes already keeps the kernel from doing so.
 func (m *Mounter) finishBind(ctx context.Context, staged, top *mountutils.MountInfo, target string, readOnly bool) error {
-	if !sameMount(top, staged) {
+	if !sameMount(top, staged) && !sameExport(top, staged) {
 		return fmt.Errorf("%w: %s on %s", ErrOccupied, orNone(top.Source), target)
 	}
 	switch has := slices.Contains(top.MountOptions, "ro"); {
@@ -262,6 +263,17 @@ func (m *Mounter) finishBind(ctx context.Context, staged, top *mountutils.MountI
 		return fmt.Errorf("%w: it is writable at %s and in use, and read-only is wanted: %w", ErrOccupied, target, err)
 	}
 	return err
+}
+
+// sameExport says whether a mount is one of the same NFS export with other options, so that it has a superblock of its own: drivers that
+// stage nothing mount like that for each pod, and their pods go on to run under this one.
+func sameExport(a, b *mountutils.MountInfo) bool {
+	isNFS := func(e *mountutils.MountInfo) bool { return e.FsType == "nfs" || e.FsType == "nfs4" }
+	path := func(e *mountutils.MountInfo) string {
+		_, path, _ := strings.Cut(e.Source, ":/")
+		return strings.TrimRight(path, "/")
+	}
+	return isNFS(a) && isNFS(b) && path(a) == path(b) && a.Root == b.Root
 }
 
 // maxLayers is how many mounts on top of each other are taken away in one call.

@@ -123,13 +123,13 @@ func TestCephFallsBackToFuse(t *testing.T) {
 	m := mount.New(mount.Options{System: system})
 	target := filepath.Join(t.TempDir(), "stage")
 	v := ceph()
-	v.FS, v.FuseOptions, v.ReadOnly = "cephfs", []string{"nonempty", "default_permissions", "client_cache_size=9"}, true
+	v.FS, v.FuseOptions, v.ReadOnly = "cephfs", []string{"nonempty", "default_permissions", "fsname=x", "client_cache_size=9"}, true
 	if err := m.MountCephFS(t.Context(), target, v); err != nil {
 		t.Fatal(err)
 	}
 	calls := system.Calls()
 	fuse := strings.Join(calls[len(calls)-1].Args, " ")
-	if want := target + " -m 127.0.0.1:6789 -r /v/x --log-file=/dev/null --admin-socket= --client_fs=cephfs --client_mount_timeout=60 --client_cache_size=9 -o default_permissions,ro"; fuse != want {
+	if want := target + " -m 127.0.0.1:6789 -r /v/x --log-file=/dev/null --admin-socket= --client_fs=cephfs --client_mount_timeout=60 --client_cache_size=9 -o fsname=ceph-fuse:/v/x,default_permissions,ro"; fuse != want {
 		t.Errorf("ceph-fuse got\n%s\nwant\n%s", fuse, want)
 	}
 	for _, c := range calls {
@@ -193,8 +193,10 @@ func TestBindOfAnotherWay(t *testing.T) {
 	m := mount.New(mount.Options{System: system})
 	dir := t.TempDir()
 	stage, other, pod, reader := filepath.Join(dir, "stage"), filepath.Join(dir, "other"), filepath.Join(dir, "pod"), filepath.Join(dir, "reader")
-	for _, path := range []string{stage, other} {
-		if err := m.MountNFS(t.Context(), path, nfs()); err != nil {
+	another := nfs()
+	another.Exports = []mount.NFSExport{{Host: "127.0.0.1", Path: "/b"}}
+	for path, share := range map[string]mount.NFS{stage: nfs(), other: another} {
+		if err := m.MountNFS(t.Context(), path, share); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -57,7 +57,7 @@ func (m *Mounter) mountNFS(ctx context.Context, target string, v NFS) error {
 }
 
 func (m *Mounter) mountNFSServer(ctx context.Context, target string, s nfsServer, v NFS) error {
-	flags, data := split(v.Options)
+	flags, data := split(ownSuperblock(v.Options))
 	if v.ReadOnly {
 		flags |= unix.MS_RDONLY
 	}

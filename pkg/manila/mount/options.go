@@ -29,12 +29,9 @@ func Vet(kind Kind, options ...string) ([]string, error) {
 	var out []string
 	var errs []error
 	for _, list := range options {
-		for option := range strings.SplitSeq(list, ",") {
-			option = strings.TrimSpace(option)
-			if option == "" {
-				continue
-			}
-			if err := vetOne(kind, option); err != nil {
+		for _, option := range elements(list) {
+			option, err := vetOne(kind, option)
+			if err != nil {
 				errs = append(errs, err)
 				continue
 			}
@@ -47,7 +44,14 @@ func Vet(kind Kind, options ...string) ([]string, error) {
 	return out, nil
 }
 
-func vetOne(kind Kind, option string) error {
+func vetOne(kind Kind, option string) (string, error) {
+	if value, ok := strings.CutPrefix(option, "context="); ok {
+		return vetContext(kind, value)
+	}
+	return option, vetPlain(kind, option)
+}
+
+func vetPlain(kind Kind, option string) error {
 	name, value, hasValue := strings.Cut(option, "=")
 	if strings.ContainsFunc(option, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' || r == '"' || r == '\'' }) {
 		return fmt.Errorf("%w: %q: spaces, quotes, backslashes and non-ASCII characters are refused", ErrOption, option)
@@ -129,7 +133,7 @@ func known(kind Kind) map[string]bool {
 		return map[string]bool{
 			"allow_other": false, "default_permissions": false, "kernel_cache": false, "auto_cache": false, "nonempty": false, "big_writes": false,
 			"max_read": true, "max_write": true, "max_background": true, "congestion_threshold": true, "entry_timeout": true, "attr_timeout": true,
-			"fsname": true, "subtype": true,
+			"fsname": true, "subtype": true, // they are taken, and have no effect: fsname names the share (fuseName)
 		}
 	}
 }

@@ -22,6 +22,10 @@ func TestVet(t *testing.T) {
 		"lists and one": {mount.KindNFS, []string{"vers=4.1,hard", " noatime "}, []string{"vers=4.1", "hard", "noatime"}},
 		"ceph kernel":   {mount.KindCephKernel, []string{"recover_session=clean,wsync"}, []string{"recover_session=clean", "wsync"}},
 		"ceph fuse":     {mount.KindCephFuse, []string{"default_permissions,client_cache_size=1"}, []string{"default_permissions", "client_cache_size=1"}},
+		"a context of kubelet": {
+			mount.KindNFS, []string{"hard", `context="system_u:object_r:container_file_t:s0:c15,c900"`}, []string{"hard", `context="system_u:object_r:container_file_t:s0:c15,c900"`},
+		},
+		"a context in a list": {mount.KindCephKernel, []string{`wsync,context=u:r:t,noatime`}, []string{"wsync", `context="u:r:t"`, "noatime"}},
 	} {
 		got, err := mount.Vet(c.kind, c.options...)
 		if err != nil {
@@ -54,6 +58,14 @@ func TestVetRefuses(t *testing.T) {
 		{mount.KindNFS, "proto=udp", "tcp tcp6 rdma rdma6"},
 		{mount.KindCephFuse, "client_trace=/etc/passwd", "any file"},
 		{mount.KindCephFuse, "client_mount-uid=0", "no name has a hyphen"},
+		{mount.KindNFS, `context="u:r:t:s0,addr=1.2.3.4`, "do not match"},
+		{mount.KindNFS, `context=u:r:t:s0,addr=1.2.3.4`, "the driver sets it"},
+		{mount.KindNFS, `context="u:r:t:s0",addr="1.2.3.4"`, "quotes"},
+		{mount.KindNFS, `context="u:r:t:s0\",addr=1.2.3.4"`, "SELinux context"},
+		{mount.KindNFS, "context=u:r", "SELinux context"},
+		{mount.KindNFS, "context=u:r,x:t", "SELinux context"},
+		{mount.KindNFS, "fscontext=u:r:t", "known are"},
+		{mount.KindCephFuse, "context=u:r:t", "ceph-fuse can't mount with an SELinux context"},
 		{mount.KindCephFuse, "keyring=/etc/ceph/ceph.client.admin.keyring", "known are"},
 	} {
 		_, err := mount.Vet(c.kind, c.option)
@@ -69,7 +81,7 @@ func TestVetRefuses(t *testing.T) {
 
 // FuzzVet: what passes can't smuggle in another option, and passes again unchanged.
 func FuzzVet(f *testing.F) {
-	for _, seed := range []string{"vers=4.1,hard", "secret=x", "ro,,rw", "client_x=a=b", "name=a\x00b", "vers=4.1\n,addr=1"} {
+	for _, seed := range []string{"vers=4.1,hard", "secret=x", "ro,,rw", "client_x=a=b", "name=a\x00b", "vers=4.1\n,addr=1", `context="u:r:t:s0:c1,c2",hard`, `context="u:r:t",secret="x"`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -79,7 +91,10 @@ func FuzzVet(f *testing.F) {
 				continue
 			}
 			for _, o := range options {
-				name, _, _ := strings.Cut(o, "=")
+				name, value, _ := strings.Cut(o, "=")
+				if inner := strings.Trim(value, `"`); name == "context" && value == `"`+inner+`"` && !strings.ContainsAny(inner, "\"= \n\x00\\") {
+					continue // its commas are between quotes
+				}
 				if strings.ContainsAny(o, ", \n\x00") || name == "secret" || name == "addr" || name == "name" {
 					t.Fatalf("Vet(%s, %q) let %q through", kind, s, o)
 				}
