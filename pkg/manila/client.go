@@ -59,7 +59,11 @@ func (c *Client) Provision(ctx context.Context, spec *Spec) (*Volume, error) {
 		p.seen.Crowded = p.crowd.large()
 		step := Next(spec, &p.seen)
 		if step.Action == ActionDone {
-			if err := p.finish(ctx); err != nil {
+			err := p.finish(ctx)
+			if err == nil {
+				err = p.describe(ctx)
+			}
+			if err != nil {
 				return nil, pending(spec.Name, err)
 			}
 			return p.volume(), nil
@@ -352,6 +356,22 @@ func (p *provision) grant(ctx context.Context, g Grant) error {
 		o.Exports, o.Looked = nil, true
 	}
 	return nil
+}
+
+// describe reads a CephFS share once more if it was last seen before it was usable: Manila tells of its file system only then.
+func (p *provision) describe(ctx context.Context) error {
+	before := p.seen.Share
+	if p.spec.Protocol != CEPHFS || Classify(before.Status).Usable() {
+		return nil
+	}
+	share, err := p.api.get(ctx, before.ID)
+	if err == nil && share == nil {
+		err = vanished(before.ID)
+	}
+	if err == nil {
+		p.seen.Share = share
+	}
+	return err
 }
 
 func vanished(id string) error {

@@ -24,6 +24,10 @@ const (
 // ClusterKey is the metadata key of the cluster that a share belongs to; CPO has the same one.
 const ClusterKey = "manila.csi.openstack.org/cluster"
 
+// MountOptionsKey is the metadata key of mount options that Manila's driver gives to clients; that for CephFS tells the name of the file
+// system there (get_optional_share_creation_data in manila/share/drivers/cephfs/driver.py).
+const MountOptionsKey = "__mount_options"
+
 // Share is a share as Manila has it.
 type Share struct {
 	ID, Name, Status, Protocol      string
@@ -35,6 +39,16 @@ type Share struct {
 	HasReplicas                     bool
 	RulesStatus                     string // of all access rules together: active, syncing, error; known from lists alone
 	CreatedAt                       time.Time
+}
+
+// FileSystem is the name of the CephFS file system that the share is in; empty when Manila does not tell, and then it is the default one.
+func (s *Share) FileSystem() string {
+	for option := range strings.SplitSeq(s.Metadata[MountOptionsKey], ",") {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(option), "fs="); ok {
+			return name
+		}
+	}
+	return ""
 }
 
 // Export is an export location.

@@ -144,7 +144,7 @@ func shareMetadata(class *params.Class) map[string]string {
 
 // volumeContext is what the node has to know. There is no secret in it: it stands in the PersistentVolume for all to read.
 func volumeContext(class *params.Class, v *manila.Volume) map[string]string {
-	a := params.Attributes{ShareID: v.Share.ID, Protocol: class.Protocol, Ceph: class.Ceph}
+	a := params.Attributes{ShareID: v.Share.ID, Protocol: class.Protocol, FileSystem: v.Share.FileSystem(), Ceph: class.Ceph}
 	for _, e := range v.Exports {
 		a.Exports = append(a.Exports, e.Path)
 	}

@@ -144,11 +144,10 @@ func (n *Node) volume(r *csi.NodeStageVolumeRequest) (*staged, error) {
 // stageNFS needs no call to OpenStack: the exports stand in the volume context. Only for volumes that were made by hand or by CPO
 // they are asked for.
 func (n *Node) stageNFS(ctx context.Context, v *staged) error {
-	paths, err := n.exports(ctx, v)
-	if err != nil {
+	if err := n.locate(ctx, v); err != nil {
 		return err
 	}
-	exports, err := readable(paths, mount.ParseNFS)
+	exports, err := readable(v.attributes.Exports, mount.ParseNFS)
 	if err != nil {
 		return err
 	}
@@ -173,11 +172,10 @@ func readable[T any](paths []string, parse func(string) (T, error)) (exports []T
 }
 
 func (n *Node) stageCephFS(ctx context.Context, v *staged) error {
-	paths, err := n.exports(ctx, v)
-	if err != nil {
+	if err := n.locate(ctx, v); err != nil {
 		return err
 	}
-	exports, err := readable(paths, mount.ParseCephFS)
+	exports, err := readable(v.attributes.Exports, mount.ParseCephFS)
 	if err != nil {
 		return err
 	}
@@ -186,7 +184,7 @@ func (n *Node) stageCephFS(ctx context.Context, v *staged) error {
 		return err
 	}
 	ceph := mount.CephFS{
-		Export: exports[0], User: rule.To, Key: rule.Key, Mounter: v.attributes.Ceph.Mounter, KernelOptions: v.attributes.Ceph.KernelOptions,
+		Export: exports[0], User: rule.To, Key: rule.Key, FS: v.attributes.FileSystem, Mounter: v.attributes.Ceph.Mounter, KernelOptions: v.attributes.Ceph.KernelOptions,
 		FuseOptions: v.attributes.Ceph.FuseOptions, ReadOnly: rule.Level == "ro",
 	}
 	if ceph.Mounter == mount.CephFuse {
@@ -202,42 +200,50 @@ func (n *Node) stageCephFS(ctx context.Context, v *staged) error {
 	return err
 }
 
-func (n *Node) exports(ctx context.Context, v *staged) ([]string, error) {
+// locate asks Manila where the share of a volume is that does not tell, since somebody else has made it. In which status the share is
+// does not matter: it can be mounted while it is extended, or backed up.
+func (n *Node) locate(ctx context.Context, v *staged) error {
 	if len(v.attributes.Exports) > 0 {
-		return v.attributes.Exports, nil
+		return nil
 	}
 	client, share, err := n.share(ctx, v)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	exports, err := client.Exports(ctx, share)
+	exports, err := client.Exports(ctx, share.ID)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(exports) == 0 {
-		return nil, fmt.Errorf("share %s has no export location: %w", share, manila.ErrNotUsable)
+		return fmt.Errorf("share %s has no export location: %w", share.ID, manila.ErrNotUsable)
 	}
-	var paths []string
 	for _, e := range exports {
-		paths = append(paths, e.Path)
+		v.attributes.Exports = append(v.attributes.Exports, e.Path)
 	}
-	return paths, nil
+	if v.attributes.FileSystem == "" {
+		v.attributes.FileSystem = share.FileSystem()
+	}
+	return nil
 }
 
-// share finds the client and the share's id of a volume.
-func (n *Node) share(ctx context.Context, v *staged) (*manila.Client, string, error) {
+// share finds the client and the share of a volume. Of a share whose id the volume has it reads nothing, unless that is needed to mount.
+func (n *Node) share(ctx context.Context, v *staged) (*manila.Client, *manila.Share, error) {
 	client, err := n.Clouds.client(v.secret)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
-	if v.attributes.ShareID != "" {
-		return client, v.attributes.ShareID, nil
+	if v.attributes.ShareID == "" {
+		share, err := client.ShareByName(ctx, v.attributes.ShareName)
+		if err == nil {
+			v.attributes.ShareID = share.ID
+		}
+		return client, share, err
 	}
-	share, err := client.ShareByName(ctx, v.attributes.ShareName)
-	if err != nil {
-		return nil, "", err
+	if v.attributes.Protocol == params.CEPHFS && len(v.attributes.Exports) == 0 {
+		share, err := client.Share(ctx, v.attributes.ShareID)
+		return client, share, err
 	}
-	return client, share.ID, nil
+	return client, &manila.Share{ID: v.attributes.ShareID}, nil
 }
 
 // cephxRule asks Manila for the volume's cephx user and key, once: a pod that comes back does not ask again. The key is kept in
@@ -257,7 +263,7 @@ func (n *Node) cephxRule(ctx context.Context, v *staged) (*manila.Rule, error) {
 	if len(v.attributes.AccessIDs) > 0 {
 		access = v.attributes.AccessIDs[0]
 	}
-	if rule, err = client.CephxRule(ctx, share, access); err != nil {
+	if rule, err = client.CephxRule(ctx, share.ID, access); err != nil {
 		return nil, err
 	}
 	n.mu.Lock()

@@ -113,9 +113,9 @@ const fuseType = "fuse.ceph-fuse"
 func fuseName(path string) string { return "ceph-fuse:" + path }
 
 // fuseOptions are the arguments for a share's options: settings of Ceph's client, and options of FUSE. libfuse reads a backslash before
-// a character as that character.
+// a character as that character, and leaves out the subtype by itself when there is an fsname.
 func fuseOptions(v CephFS) (args []string) {
-	fuse := []string{"fsname=" + strings.NewReplacer(`\`, `\\`, `,`, `\,`).Replace(fuseName(v.Export.Path))}
+	fuse := []string{"fsname=" + strings.NewReplacer(`\`, `\\`, `,`, `\,`).Replace(fuseName(v.Export.Path)), "subtype=ceph-fuse"}
 	for _, o := range v.FuseOptions {
 		switch {
 		case strings.HasPrefix(o, "client_"):

@@ -72,7 +72,9 @@ type Attributes struct {
 	Protocol  Protocol // empty in volumes made by hand or by CPO: the driver's
 	// Exports are the export locations, the best first; empty in volumes made by hand or by CPO.
 	Exports []string
-	Ceph    CephMount
+	// FileSystem is the CephFS file system; empty is the default one.
+	FileSystem string
+	Ceph       CephMount
 }
 
 // Secret is an OpenStack credential in a Kubernetes secret. It is empty when the secret is.
@@ -139,6 +141,7 @@ func (a Attributes) Map() map[string]string {
 	put("shareAccessIDs", strings.Join(a.AccessIDs, ","))
 	put("protocol", string(a.Protocol))
 	put("exportLocations", joinExports(a.Exports))
+	put("cephfs-fsName", a.FileSystem)
 	put("cephfs-mounter", string(a.Ceph.Mounter))
 	put("cephfs-kernelMountOptions", strings.Join(a.Ceph.KernelOptions, ","))
 	put("cephfs-fuseMountOptions", strings.Join(a.Ceph.FuseOptions, ","))

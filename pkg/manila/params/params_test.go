@@ -122,7 +122,7 @@ func TestAttributesOfCPO(t *testing.T) {
 func TestAttributesRoundTrip(t *testing.T) {
 	t.Parallel()
 	want := params.Attributes{
-		ShareID: "s", AccessIDs: []string{"a", "b"}, Protocol: params.CEPHFS, Exports: []string{`a:6789:/x "y"`, "b,c:/z"},
+		ShareID: "s", AccessIDs: []string{"a", "b"}, Protocol: params.CEPHFS, Exports: []string{`a:6789:/x "y"`, "b,c:/z"}, FileSystem: "fs-2",
 		Ceph: params.CephMount{Mounter: mount.CephFuse, KernelOptions: []string{"wsync"}, FuseOptions: []string{"max_read=4", "client_x=1"}},
 	}
 	got, err := params.ParseAttributes(want.Map())

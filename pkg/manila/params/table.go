@@ -164,6 +164,11 @@ func attributeKeys() []key {
 			attributes: func(a *Attributes, v string) (err error) { a.Exports, err = exports(v); return err },
 		},
 		{
+			name: "cephfs-fsName", value: "name", fallback: "the default file system; asked of Manila with the export locations",
+			doc:        "CephFS file system of the share. The controller writes it when Manila tells it (`fs=` in the share's metadata `__mount_options`).",
+			attributes: func(a *Attributes, v string) error { return text(&a.FileSystem, v) },
+		},
+		{
 			name: "storage.kubernetes.io/csiProvisionerIdentity", value: "text", fallback: "none", doc: "Written by external-provisioner; without effect.",
 			attributes: func(*Attributes, string) error { return nil },
 		},

@@ -36,6 +36,8 @@ type ManilaConfig struct {
 	Quota ManilaQuota
 	// Delays of the asynchronous steps; zero finishes a step right after the request that asked for it.
 	Delays ManilaDelays
+	// CephFileSystem, if set, is the file system that CephFS shares are in, as later Manilas tell it in a share's metadata.
+	CephFileSystem string
 	// Monitors are the Ceph monitors in CephFS export locations; empty is three of them.
 	Monitors []string
 	// NFSHosts are the hosts in NFS export locations, the last one preferred; IPv6 addresses get their brackets. Empty is two hosts.

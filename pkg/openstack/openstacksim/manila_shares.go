@@ -319,6 +319,9 @@ func (m *Manila) beginCreate(s *manilaShare) {
 				s.zone = m.zonesOf(s.typ)[0]
 			}
 			s.exports = m.exportLocations(s)
+			if fs := m.cfg.CephFileSystem; fs != "" && s.proto == ManilaCEPHFS { // get_optional_share_creation_data of the CephFS driver
+				s.metadata["__mount_options"] = "fs=" + fs
+			}
 		}
 	})
 }

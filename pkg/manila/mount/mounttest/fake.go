@@ -116,15 +116,16 @@ func (s *System) CephFuse(_ context.Context, user, _ string, args []string) erro
 	if err := s.note(Call{Name: "ceph-fuse", Source: user, Target: args[0], Args: args}); err != nil {
 		return err
 	}
-	source := "ceph-fuse" // unless it is told a name
-	for _, arg := range args {
-		if _, name, ok := strings.Cut(arg, "fsname="); ok {
-			source, _, _ = strings.Cut(name, ",")
+	source, kind := "ceph-fuse", "fuse.ceph-fuse"
+	if _, name, ok := strings.Cut(strings.Join(args, " "), "fsname="); ok { // libfuse leaves out the subtype by itself then
+		source, name, _ = strings.Cut(name, ",")
+		if kind = "fuse"; strings.HasPrefix(name, "subtype=ceph-fuse") {
+			kind = "fuse.ceph-fuse"
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.table = append(s.table, mountutils.MountInfo{Source: source, MountPoint: realPath(args[0]), FsType: "fuse.ceph-fuse", Root: "/", Minor: len(s.calls)})
+	s.table = append(s.table, mountutils.MountInfo{Source: source, MountPoint: realPath(args[0]), FsType: kind, Root: "/", Minor: len(s.calls)})
 	return nil
 }
 
