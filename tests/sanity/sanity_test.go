@@ -1,7 +1,4 @@
-// Package sanity runs csi-sanity, unmodified, over the CSI services, the real mounter and the simulated Manila. What is not
-// real is at the two ends: Manila answers from memory, with the delays of a real one, and the kernel's mounts are entries of
-// a table.
-package sanity
+package sanity_test
 
 import (
 	"context"
@@ -14,9 +11,6 @@ import (
 	"time"
 
 	csisanity "github.com/kubernetes-csi/csi-test/v5/pkg/sanity"
-	"github.com/onsi/ginkgo/v2"
-	"github.com/onsi/ginkgo/v2/types"
-	"github.com/onsi/gomega"
 
 	"mooring/pkg/grpcserver"
 	"mooring/pkg/manila"
@@ -27,6 +21,7 @@ import (
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
 	"mooring/pkg/poll"
+	"mooring/tests/sanity"
 )
 
 // driver is one configuration of the driver, served for one part of the suite.
@@ -41,12 +36,8 @@ type driver struct {
 	system *mounttest.System
 }
 
-// undeclared are the reasons for which a spec may be skipped: the driver does not claim to be able to.
-var undeclared = []string{
-	"not supported", "does not have", "Unsupported", "unsupported", "not provided",
-}
-
-// TestSanity runs all configurations as one suite: Ginkgo runs one per process.
+// TestSanity runs all configurations over the CSI services, the real mounter and the simulated Manila. What is not real is at the two
+// ends: Manila answers from memory, with the delays of a real one, and the kernel's mounts are entries of a table.
 func TestSanity(t *testing.T) { //nolint:paralleltest // Ginkgo has global state
 	drivers := []*driver{
 		{name: "NFS on one socket", protocol: params.NFS, shareType: "cephfs-nfs", mutable: map[string]string{
@@ -55,38 +46,14 @@ func TestSanity(t *testing.T) { //nolint:paralleltest // Ginkgo has global state
 		{name: "CEPHFS on two sockets", protocol: params.CEPHFS, shareType: "cephfs", twoSockets: true, mutable: map[string]string{"appendShareMetadata": `{"tier":"gold"}`}},
 		{name: "NFS with topology", protocol: params.NFS, shareType: "cephfs-nfs", topology: true},
 	}
+	configs := map[string]*csisanity.TestConfig{}
 	for _, d := range drivers {
-		config := d.start(t)
-		ginkgo.Describe(d.name, func() { csisanity.GinkgoTest(config) })
+		configs[d.name] = d.start(t)
 	}
-	ran := map[string]int{}
-	ginkgo.ReportAfterEach(func(r ginkgo.SpecReport) {
-		switch {
-		case r.State == types.SpecStatePassed:
-			ran[r.ContainerHierarchyTexts[0]]++
-		case r.State == types.SpecStateSkipped && !forLackOfCapability(r.Failure.Message):
-			t.Errorf("skipped for another reason than an undeclared capability: %s: %s", r.FullText(), r.Failure.Message)
-		}
-	})
-	gomega.RegisterFailHandler(ginkgo.Fail)
-	ginkgo.RunSpecs(t, "csi-sanity over the simulator")
+	sanity.Run(t, "csi-sanity over the simulator", configs)
 	for _, d := range drivers {
 		d.finish(t)
-		const least = 60 // specs that run with the capabilities that are declared: a suite that skips all would pass, too
-		if ran[d.name] < least {
-			t.Errorf("%s: %d specs passed, want at least %d", d.name, ran[d.name], least)
-		}
-		t.Logf("%s: %d specs passed", d.name, ran[d.name])
 	}
-}
-
-func forLackOfCapability(message string) bool {
-	for _, s := range undeclared {
-		if strings.Contains(message, s) {
-			return true
-		}
-	}
-	return false
 }
 
 func (d *driver) start(t *testing.T) *csisanity.TestConfig {

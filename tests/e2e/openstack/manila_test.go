@@ -31,6 +31,7 @@ import (
 // csiDriver is the two CSI modes as processes, with clients on their sockets.
 type csiDriver struct {
 	dir, program string
+	tenant       string   // in clouds.yaml
 	secrets      []string // that must not be in any log
 	cloud        *target.Cloud
 	processes    map[string]*process.Process
@@ -53,29 +54,49 @@ func mooringProgram(t *testing.T, dir string) string {
 	return program
 }
 
+// startCSI starts both processes with the tenant demo.
 func startCSI(t *testing.T) *csiDriver {
+	t.Helper()
+	d := newCSI(t, "demo")
+	d.start(t, "manila-controller", "--cluster-id", "e2e")
+	d.start(t, "manila-node", "--node-id", "node-1")
+	d.connect(t)
+	return d
+}
+
+// newCSI makes a driver of a tenant, whose processes are not started yet.
+func newCSI(t *testing.T, tenant string) *csiDriver {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "e2e") //nolint:usetesting // shorter than t.TempDir: a socket's path has 107 bytes at most
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	d := &csiDriver{dir: dir, program: mooringProgram(t, dir), cloud: target.Open(t), processes: map[string]*process.Process{}}
+	d := &csiDriver{dir: dir, tenant: tenant, program: mooringProgram(t, dir), cloud: target.Open(t), processes: map[string]*process.Process{}}
 	if !d.cloud.Real {
 		t.Skipf("%s does not name the clouds.yaml of a real OpenStack", target.Variable)
 	}
-	d.start(t, "manila-controller", "--cluster-id", "e2e")
-	d.start(t, "manila-node", "--node-id", "node-1")
+	return d
+}
+
+func (d *csiDriver) connect(t *testing.T) {
+	t.Helper()
 	d.controller = csi.NewControllerClient(d.dial(t, "manila-controller"))
 	d.node = csi.NewNodeClient(d.dial(t, "manila-node"))
-	return d
 }
 
 func (d *csiDriver) socket(mode string) string { return filepath.Join(d.dir, mode+".sock") }
 
+// start starts a process with the tenant's credential.
 func (d *csiDriver) start(t *testing.T, mode string, args ...string) {
 	t.Helper()
-	args = append([]string{mode, "--endpoint", "unix://" + d.socket(mode), "--clouds-file", d.cloud.CloudsFile(), "--os-cloud", d.cloud.Name("demo"), "--log-level", "debug"}, args...)
+	d.startWithout(t, mode, append([]string{"--clouds-file", d.cloud.CloudsFile(), "--os-cloud", d.cloud.Name(d.tenant)}, args...)...)
+}
+
+// startWithout starts a process, without a credential unless the arguments have one.
+func (d *csiDriver) startWithout(t *testing.T, mode string, args ...string) {
+	t.Helper()
+	args = append([]string{mode, "--endpoint", "unix://" + d.socket(mode), "--log-level", "debug"}, args...)
 	p, err := process.Start(t.Context(), mode, d.program, nil, args...)
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +121,7 @@ func (d *csiDriver) start(t *testing.T, mode string, args ...string) {
 // noSecrets looks for the tenant's password and the cephx key in what a process has said at debug level.
 func (d *csiDriver) noSecrets(t *testing.T, p *process.Process) {
 	t.Helper()
-	for _, secret := range append(d.secrets, d.cloud.Credential(t, "demo").Password) {
+	for _, secret := range append(d.secrets, d.cloud.Credential(t, d.tenant).Password) {
 		if strings.Contains(p.Output(), secret) {
 			t.Errorf("%s has logged a secret", p.Name)
 		}
@@ -124,13 +145,17 @@ func rwx() *csi.VolumeCapability {
 	}
 }
 
-func (d *csiDriver) create(t *testing.T, protocol, shareType string) *csi.Volume {
+func (d *csiDriver) create(t *testing.T, protocol, shareType string, change ...func(*csi.CreateVolumeRequest)) *csi.Volume {
 	t.Helper()
 	begin := time.Now()
-	created, err := d.controller.CreateVolume(t.Context(), &csi.CreateVolumeRequest{
+	r := &csi.CreateVolumeRequest{
 		Name: target.Unique(t), CapacityRange: &csi.CapacityRange{RequiredBytes: 1 << 30}, VolumeCapabilities: []*csi.VolumeCapability{rwx()},
 		Parameters: map[string]string{"type": shareType, "protocol": protocol},
-	})
+	}
+	for _, f := range change {
+		f(r)
+	}
+	created, err := d.controller.CreateVolume(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +177,7 @@ func (d *csiDriver) remove(t *testing.T, v *csi.Volume) {
 		}
 	}
 	t.Logf("DeleteVolume took %v", time.Since(begin).Round(time.Millisecond))
-	client := manila.New(d.cloud.Session(t, "demo"), manila.Options{})
+	client := manila.New(d.cloud.Session(t, d.tenant), manila.Options{})
 	if _, err := client.Share(t.Context(), v.GetVolumeId()); !errors.Is(err, openstack.ErrNotFound) {
 		t.Errorf("the share is still there: %v", err)
 	}
