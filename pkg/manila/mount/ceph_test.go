@@ -95,8 +95,8 @@ func TestDirectMountOfAPod(t *testing.T) {
 	if err := m.MountNFS(t.Context(), staged, nfs()); err != nil {
 		t.Fatal(err)
 	}
-	for path, source := range map[string]string{pod: "10.9.9.9:/a", other: "127.0.0.1:/b"} {
-		if err := m.MountNFS(t.Context(), path, mount.NFS{Exports: []mount.NFSExport{{Host: source[:strings.Index(source, ":")], Path: source[strings.Index(source, "/"):]}}}); err != nil {
+	for path, export := range map[string]mount.NFSExport{pod: {Host: "10.9.9.9", Path: "/a"}, other: {Host: "127.0.0.1", Path: "/b"}} {
+		if err := m.MountNFS(t.Context(), path, mount.NFS{Exports: []mount.NFSExport{export}}); err != nil {
 			t.Fatal(err)
 		}
 	}
