@@ -27,6 +27,8 @@ type Fault struct {
 	// Drop closes the connection before the service acts, DropAfter once it has acted: the client can't tell them apart.
 	Drop      bool `json:"drop"`
 	DropAfter bool `json:"drop_after"`
+	// Then is called when the service has acted, and the answer waits for its return: to kill the client at that very moment.
+	Then func() `json:"-"`
 }
 
 func (f Fault) check() error {
@@ -79,6 +81,12 @@ func (f *Faults) match(service, method, path string) (Fault, bool) {
 		}
 	}
 	return Fault{}, false
+}
+
+func (f Fault) acted() {
+	if f.Then != nil {
+		f.Then()
+	}
 }
 
 func (f Fault) answer(w *reply) {

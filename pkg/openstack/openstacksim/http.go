@@ -130,6 +130,7 @@ func (c *Cloud) serve(s service) http.Handler {
 			fault.answer(answer)
 		default:
 			c.dispatch(s, routes, answer, r)
+			fault.acted()
 		}
 		dropped := hit && (fault.Drop || fault.DropAfter)
 		call := Call{
