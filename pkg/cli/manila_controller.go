@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"mooring/pkg/grpcserver"
+	"mooring/pkg/kubernetes"
 	"mooring/pkg/manila"
 	"mooring/pkg/manila/csi"
 	"mooring/pkg/manila/params"
@@ -84,24 +85,40 @@ func (o *manilaOptions) serve(ctx context.Context, p *process, ready func() erro
 	return p.serve(ctx, ready, append(parts, run.Part{Name: "CSI on " + o.endpoint, Run: func(ctx context.Context) error { return server.Serve(ctx, listener) }})...)
 }
 
+// namespace is an RFC 1123 label.
+var namespace = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
 type manilaControllerOptions struct {
 	manilaOptions
 
-	clusterID string
+	clusterID, secretsNamespace string
 }
 
 func (o *manilaControllerOptions) flags(f *pflag.FlagSet) {
 	o.manilaOptions.flags(f)
 	f.StringVar(&o.clusterID, "cluster-id", "", "a name for the cluster: its shares carry it as metadata, and another cluster's share of the same name is not taken for its own")
+	f.StringVar(&o.secretsNamespace, "ceph-secrets-namespace", "", "write the cephx user and key of each CephFS volume into a Secret in this namespace, named like the PersistentVolume; needs a service account that may create, get, patch and deletecollection secrets there. If it is not set, nodes ask Manila")
 }
 
 func (o *manilaControllerOptions) check(*Env) []error {
 	const longest = 255
-	return append(o.manilaOptions.check(), gather(atMost("cluster-id", o.clusterID, longest))...)
+	wrong := append(o.manilaOptions.check(), gather(atMost("cluster-id", o.clusterID, longest))...)
+	if o.secretsNamespace != "" && !namespace.MatchString(o.secretsNamespace) {
+		wrong = append(wrong, fmt.Errorf("--ceph-secrets-namespace: %q can't be the name of a namespace", o.secretsNamespace))
+	}
+	return wrong
 }
 
 func (o *manilaControllerOptions) run(ctx context.Context, p *process) error {
 	login := p.loginKeeper()
 	controller := &csi.Controller{Clouds: o.clouds(p), ClusterID: o.clusterID, Protocol: params.Protocol(o.protocol), Topology: o.topology}
+	if o.secretsNamespace != "" {
+		client, err := p.cluster("ceph-secrets-namespace")
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		controller.KeySecrets = &kubernetes.Secrets{Client: client, Namespace: o.secretsNamespace}
+	}
 	return o.serve(ctx, p, login.ready, controller, nil, login.part())
 }

@@ -34,7 +34,7 @@ type manilaNodeOptions struct {
 
 	nodeID, cephFuse, registrationDir string
 	nodeAZ, configDrive               string
-	volumeCondition                   bool
+	volumeCondition, removeTaint      bool
 }
 
 func (o *manilaNodeOptions) flags(f *pflag.FlagSet) {
@@ -44,6 +44,7 @@ func (o *manilaNodeOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.registrationDir, "registration-dir", "", "kubelet's plugins_registry, in which to register the driver; kubelet has to know the endpoint by the same path. If it is not set, node-driver-registrar has to do it")
 	f.StringVar(&o.nodeAZ, "node-az", "", "with --topology: the node's availability zone; if it is not set, the config drive's or that of Nova's metadata service")
 	f.StringVar(&o.configDrive, "config-drive", "", "with --topology: the directory where the node's config drive (the file system labelled config-2) is mounted; if it is not set, Nova's metadata service alone is asked")
+	f.BoolVar(&o.removeTaint, "remove-startup-taint", false, "take the taint "+startupTaint+":"+startupEffect+" off the node when kubelet has registered the driver; needs a service account that may get csinodes, and get and patch nodes")
 	f.BoolVar(&o.volumeCondition, "volume-condition", false, "tell the volume condition of CSI 1.12 and before, too, for kubelets with the feature gate CSIVolumeHealth; newer ones ask for a volume's health")
 }
 
@@ -99,6 +100,13 @@ func (o *manilaNodeOptions) run(ctx context.Context, p *process) error {
 	node.Zone, node.Condition = zone, o.volumeCondition
 	if o.registrationDir != "" {
 		parts = append(parts, run.Part{Name: "registration with kubelet", Run: func(ctx context.Context) error { return o.register(ctx, p) }})
+	}
+	if o.removeTaint {
+		client, err := p.cluster("remove-startup-taint")
+		if err != nil {
+			return err
+		}
+		parts = append(parts, o.untaint(client, p.logger))
 	}
 	return o.serve(ctx, p, ready, nil, node, parts...)
 }

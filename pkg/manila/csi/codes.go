@@ -24,6 +24,7 @@ var (
 	errNotStaged    = errors.New("the staging target path is missing: the volume has to be staged first")
 	errBusy         = errors.New("another request for this volume is under way")
 	errZone         = errors.New("the node's availability zone is not known")
+	errKeySecret    = errors.New("the Secret with the volume's cephx key can't be seen to")
 	errNoCredential = errors.New("there is no OpenStack credential")
 )
 
@@ -46,6 +47,7 @@ func table() []code {
 		{errBusy, "errBusy", codes.Aborted},
 		{manila.ErrIncompatible, "manila.ErrIncompatible", codes.AlreadyExists},
 		{manila.ErrPending, "manila.ErrPending", codes.Unavailable},
+		{errKeySecret, "errKeySecret", codes.Unavailable},
 		{errRequest, "errRequest", codes.InvalidArgument},
 		{errRange, "errRange", codes.OutOfRange},
 		{errZone, "errZone", codes.Unavailable},

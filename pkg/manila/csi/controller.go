@@ -23,6 +23,8 @@ type Controller struct {
 	Protocol params.Protocol
 	// Topology makes use of the zones that requests want, and tells where volumes can be reached.
 	Topology bool
+	// KeySecrets, if set, gets the cephx keys of CephFS volumes.
+	KeySecrets keySecrets
 
 	locks keylock.Locks // per volume name, and per volume id
 }
@@ -76,6 +78,9 @@ func (c *Controller) CreateVolume(ctx context.Context, r *csi.CreateVolumeReques
 		err = c.catchUp(ctx, client, volume.Share.ID, r.GetMutableParameters())
 	}
 	if err != nil {
+		return nil, answer(err)
+	}
+	if err := c.putSecret(ctx, r.GetName(), class, volume); err != nil {
 		return nil, answer(err)
 	}
 	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
@@ -169,6 +174,9 @@ func (c *Controller) DeleteVolume(ctx context.Context, r *csi.DeleteVolumeReques
 	}
 	defer unlock()
 	if err := client.Delete(ctx, r.GetVolumeId()); err != nil {
+		return nil, answer(err)
+	}
+	if err := c.deleteSecret(ctx, r.GetVolumeId()); err != nil {
 		return nil, answer(err)
 	}
 	return &csi.DeleteVolumeResponse{}, nil

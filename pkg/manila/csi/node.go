@@ -249,8 +249,12 @@ func (n *Node) share(ctx context.Context, v *staged) (*manila.Client, *manila.Sh
 // cephxRule asks Manila for the volume's cephx user and key, once: a pod that comes back does not ask again. The key is kept in
 // memory until the volume is unstaged.
 func (n *Node) cephxRule(ctx context.Context, v *staged) (*manila.Rule, error) {
+	rule, err := givenRule(v.secret)
+	if rule != nil || err != nil {
+		return rule, err
+	}
 	n.mu.Lock()
-	rule := n.keys[v.id]
+	rule = n.keys[v.id]
 	n.mu.Unlock()
 	if rule != nil {
 		return rule, nil

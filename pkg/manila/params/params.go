@@ -93,7 +93,15 @@ type Secret struct {
 	Insecure                                          bool
 	UseClouds                                         bool
 	CloudsFile, Cloud                                 string
+	// CephUser and CephKey are a cephx user and its key, in the secret of one volume: then no credential is needed.
+	CephUser, CephKey string
 }
+
+// The keys of CephUser and CephKey.
+const (
+	CephUser = "userID"
+	CephKey  = "userKey"
+)
 
 // Error lists every mistake in one map of parameters.
 type Error struct {
@@ -154,7 +162,10 @@ func ParseSecret(secret map[string]string) (Secret, error) {
 	if err := parse(PlaceSecret, secret, &s, func(k *key) func(*Secret, string) error { return k.secret }); err != nil {
 		return Secret{}, err
 	}
-	if len(secret) == 0 || s.UseClouds {
+	if (s.CephUser == "") != (s.CephKey == "") {
+		return Secret{}, &Error{PlaceSecret, []string{CephUser + " and " + CephKey + " belong together: one of them is missing"}}
+	}
+	if len(secret) == 0 || s.UseClouds || s.CephKey != "" && s.Empty() {
 		return s, nil
 	}
 	var mistakes []string
@@ -174,7 +185,11 @@ func ParseSecret(secret map[string]string) (Secret, error) {
 }
 
 // Empty says whether there is no credential: the driver then uses its own.
-func (s *Secret) Empty() bool { return *s == Secret{} }
+func (s *Secret) Empty() bool {
+	credential := *s
+	credential.CephUser, credential.CephKey = "", ""
+	return credential == Secret{}
+}
 
 // Storable says whether Manila's database takes a text, as a name or in metadata: its tables are utf8mb3, which has no characters
 // of four bytes, and the API answers 500 to one.

@@ -233,6 +233,9 @@ func secretKeys() []key {
 		flag("os-useClouds", "Take the credential from a clouds.yaml that the driver can read.", func(s *Secret) *bool { return &s.UseClouds }),
 		field("os-cloudsFile", "Path of that clouds.yaml.", func(s *Secret) *string { return &s.CloudsFile }),
 		field("os-cloud", "Entry of that clouds.yaml.", func(s *Secret) *string { return &s.Cloud }),
+		field(CephUser, "cephx user of one CephFS volume, for nodes. The controller writes it with `--ceph-secrets-namespace`, into a Secret that is named like the PersistentVolume.",
+			func(s *Secret) *string { return &s.CephUser }),
+		field(CephKey, "Its key. With both of them a node needs no OpenStack credential.", func(s *Secret) *string { return &s.CephKey }),
 	}
 }
 
