@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -99,7 +100,7 @@ func TestKeySecretFaults(t *testing.T) {
 	t.Parallel()
 	faults := map[string]kubernetestest.Fault{"dropped": {Drop: true}, "dropped after": {DropAfter: true}}
 	for _, code := range []int{401, 403, 404, 409, 410, 422, 429, 500, 503} {
-		faults[fmt.Sprint(code)] = kubernetestest.Fault{Status: code}
+		faults[strconv.Itoa(code)] = kubernetestest.Fault{Status: code}
 	}
 	for name, fault := range faults {
 		for _, before := range []bool{false, true} { // a Secret of the share that this one replaces is there

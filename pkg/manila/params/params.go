@@ -168,20 +168,24 @@ func ParseSecret(secret map[string]string) (Secret, error) {
 	if len(secret) == 0 || s.UseClouds || s.CephKey != "" && s.Empty() {
 		return s, nil
 	}
-	var mistakes []string
+	if mistakes := s.mistakes(); len(mistakes) > 0 {
+		return Secret{}, &Error{PlaceSecret, mistakes}
+	}
+	return s, nil
+}
+
+// mistakes are what a credential lacks.
+func (s *Secret) mistakes() (out []string) {
 	if s.AuthURL == "" {
-		mistakes = append(mistakes, "os-authURL is missing")
+		out = append(out, "os-authURL is missing")
 	}
 	login := s.Token != "" || s.ApplicationCredentialSecret != "" || s.Password != "" && (s.UserID != "" || s.UserName != "") ||
 		s.TrustID != "" && s.TrusteeID != "" && s.TrusteePassword != ""
 	if !login {
-		mistakes = append(mistakes, "there is no login: set os-applicationCredentialID and os-applicationCredentialSecret, or os-userName and os-password, or "+
+		out = append(out, "there is no login: set os-applicationCredentialID and os-applicationCredentialSecret, or os-userName and os-password, or "+
 			"os-trustID with os-trusteeID and os-trusteePassword, or os-token")
 	}
-	if len(mistakes) > 0 {
-		return Secret{}, &Error{PlaceSecret, mistakes}
-	}
-	return s, nil
+	return out
 }
 
 // Empty says whether there is no credential: the driver then uses its own.
