@@ -67,7 +67,7 @@ func mutableKeys() []key {
 		{
 			name: "accessLevel", value: "rw or ro", fallback: "unchanged",
 			doc: "What the access rules of `access: static` allow. Before Manila 2.88 a rule can't be changed: an NFS client is cut off for the time that " +
-				"Manila takes to remove its rule and apply the new one, about a second, and for a CephFS share a change is refused.",
+				"Manila takes to remove its rule and to apply the new one (seconds), and for a CephFS share a change is refused.",
 			mutable: func(m *Mutable, v string) (err error) { m.AccessLevel, err = accessLevel(v); return err },
 		},
 		{

@@ -436,6 +436,7 @@ func (m *Manila) shareAction(c *manilaCall) (manilaAnswer, error) {
 		"extend": {7, forever, m.extend}, "os-extend": {0, 6, m.extend},
 		"shrink": {7, forever, m.shrink}, "os-shrink": {0, 6, m.shrink},
 		"force_delete": {7, forever, m.forceDelete}, "reset_status": {7, forever, m.resetStatus},
+		"migration_start": {29, forever, m.startMigration},
 	}
 	for name, args := range c.body {
 		a, ok := actions[name]
@@ -449,6 +450,19 @@ func (m *Manila) shareAction(c *manilaCall) (manilaAnswer, error) {
 		return a.do(c, fields)
 	}
 	return manilaAnswer{}, manilaErrorf(http.StatusBadRequest, "Malformed request body")
+}
+
+// startMigration is for administrators alone, and experimental. What it does for them is not simulated.
+func (m *Manila) startMigration(c *manilaCall, args map[string]any) (manilaAnswer, error) {
+	switch {
+	case !strings.EqualFold(c.Header.Get("X-OpenStack-Manila-API-Experimental"), "true"):
+		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, manilaNotFoundText)
+	case !c.admin():
+		return manilaAnswer{}, manilaErrorf(http.StatusForbidden, manilaForbiddenText)
+	case len(args) == 0:
+		return manilaAnswer{}, manilaErrorf(http.StatusBadRequest, "Request is missing body.")
+	}
+	return manilaAnswer{}, manilaErrorf(http.StatusNotImplemented, "The simulated Manila migrates nothing.")
 }
 
 // extend answers quota with 403, not 413 (ShareMixin._extend).

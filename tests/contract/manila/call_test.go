@@ -32,8 +32,10 @@ const nobody = "7f3d0a52-1d9b-4c53-9c0a-2b1d3e4f5a6b"
 type api struct {
 	client  *gophercloud.ServiceClient
 	version string
-	owner   openstack.Owner
-	cloud   *target.Cloud
+	// experimental asks for what Manila calls so.
+	experimental bool
+	owner        openstack.Owner
+	cloud        *target.Cloud
 }
 
 // open gives a cloud whose simulator takes its time, as a real one does, and its tenant.
@@ -116,6 +118,9 @@ func (a *api) call(t *testing.T, method, path string, body any) answer {
 	}
 	if a.version != "" {
 		options.MoreHeaders["X-OpenStack-Manila-API-Version"] = a.version
+	}
+	if a.experimental {
+		options.MoreHeaders["X-OpenStack-Manila-API-Experimental"] = "True"
 	}
 	resp, err := a.client.Request(t.Context(), method, a.client.Endpoint+path, options)
 	if err != nil {
