@@ -35,7 +35,8 @@ func New(session *openstack.Session, o Options) *Client {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Poll == (poll.Backoff{}) {
-		o.Poll = poll.Backoff{First: 300 * time.Millisecond, Max: 5 * time.Second, Factor: 1.1}
+		// A wait of some seconds is noticed to be over within half a second, one of a minute within three.
+		o.Poll = poll.Backoff{First: 300 * time.Millisecond, Max: 5 * time.Second, Factor: 1.05}
 	}
 	if o.Together == nil {
 		o.Together = &Together{}
