@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -253,4 +254,53 @@ func TestSecretIsNeeded(t *testing.T) {
 	if _, err := os.Stat(filepath.Dir(c.Staging(v))); err == nil {
 		t.Error("a directory was made")
 	}
+}
+
+// TestMissingRule: an access rule that somebody has removed is one volume's error, which names it, and the node goes on with others.
+func TestMissingRule(t *testing.T) {
+	t.Parallel()
+	c := start(t, takeover.CEPHFS, "", "")
+	v, other := c.origin.Volume(t, "cephfs-dynamic"), c.origin.Volume(t, "cephfs-dynamic-old")
+	v.PV.Spec.CSI.VolumeAttributes["shareAccessIDs"] = "c2b9b7f0-6a0a-4f0e-8f5a-0d9a1f6c5a11"
+	if err := c.Stage(t.Context(), v); status.Code(err) != codes.NotFound || !strings.Contains(err.Error(), "c2b9b7f0-") {
+		t.Errorf("without its rule: %v", err)
+	}
+	if err := c.Stage(t.Context(), other); err != nil {
+		t.Errorf("another volume: %v", err)
+	}
+	c.takeAway(t, other)
+}
+
+// TestHungManila: while Manila does not answer for one volume, others are unstaged, and staged when nothing has to be asked.
+func TestHungManila(t *testing.T) {
+	t.Parallel()
+	c := start(t, takeover.CEPHFS, "", "")
+	v, other := c.origin.Volume(t, "cephfs-dynamic"), c.origin.Volume(t, "cephfs-dynamic-old")
+	if err := c.Stage(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	c.sim.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Method: http.MethodGet, Path: v.Share, Delay: time.Hour})
+	ctx, cancel := context.WithCancel(t.Context())
+	hung := make(chan error, 1)
+	go func() { hung <- c.Stage(ctx, v) }()
+	target.Eventually(t, "a stage that hangs", func() bool { return c.busy(t, v) })
+	if err := c.Publish(t.Context(), other, "a"); err != nil {
+		t.Error(err)
+	}
+	c.takeAway(t, other)
+	select {
+	case err := <-hung:
+		t.Errorf("it did not hang: %v", err)
+	default:
+	}
+	cancel()
+	if err := <-hung; status.Code(err) != codes.Canceled {
+		t.Errorf("a caller that gives up: %v", err)
+	}
+}
+
+// busy says whether a call for a volume is under way: another one for it is refused.
+func (c *cluster) busy(t *testing.T, v *takeover.Volume) bool {
+	t.Helper()
+	return status.Code(c.Unstage(t.Context(), v)) == codes.Aborted
 }
