@@ -119,7 +119,7 @@ func TestMistakes(t *testing.T) {
 			"--socket-mode: 0666 would let every user", `--allowed-uids: "root" has to be a user's number`,
 		}},
 		"a node": {[]string{"manila-node", "--node-id=" + strings.Repeat("x", 257), "--endpoint=tcp://:1", "--ceph-fuse=ceph-fuse", "--share-protocol=SMB"}, nil, []string{
-			`--endpoint: "tcp://:1" has to be a unix socket`, `--share-protocol: "SMB"`, "--node-id: 257 bytes, at most 256 are possible", "--ceph-fuse",
+			`--endpoint: "tcp://:1" has to be a unix socket`, `--share-protocol: "SMB"`, "--node-id: it has 257 characters", "--ceph-fuse",
 		}},
 		"a webhook": {[]string{"designate-webhook", "--clouds-file=c.yaml", "--listen=8888", "--regex-domain-filter=(", "--concurrency=0", "--zone-concurrency=101", "--deadline=1ms"}, nil, []string{
 			`--listen: "8888" has to be host:port`, "--regex-domain-filter: error parsing", "--concurrency: 0 is not from 1 to 100",

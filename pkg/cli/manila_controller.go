@@ -92,12 +92,24 @@ type manilaControllerOptions struct {
 	manilaOptions
 
 	clusterID, secretsNamespace string
+	attach                      bool
+	attachSet                   func() bool
 }
 
 func (o *manilaControllerOptions) flags(f *pflag.FlagSet) {
 	o.manilaOptions.flags(f)
 	f.StringVar(&o.clusterID, "cluster-id", "", "a name for the cluster: its shares carry it as metadata, and another cluster's share of the same name is not taken for its own")
 	f.StringVar(&o.secretsNamespace, "ceph-secrets-namespace", "", "write the cephx user and key of each CephFS volume into a Secret in this namespace, named like the PersistentVolume; needs a service account that may create, get, patch and deletecollection secrets there. If it is not set, nodes ask Manila")
+	f.BoolVar(&o.attach, "attach", true, "whether Kubernetes attaches volumes (attachRequired of the driver's CSIDriver object, which can't be changed), so that nodes can be let in to a share one by one (access: node). "+
+		"If it is not set, it is false for the driver names nfs.manila.csi.openstack.org and cephfs.manila.csi.openstack.org, whose CSIDriver cloud-provider-openstack has made without; "+
+		"set it to false, too, where its "+csi.DriverName+" is taken over")
+	o.attachSet = func() bool { return f.Changed("attach") }
+}
+
+// attaches is what Kubernetes does for a driver of this name, unless it is told.
+func (o *manilaControllerOptions) attaches() bool {
+	inherited := o.driverName == "nfs."+csi.DriverName || o.driverName == "cephfs."+csi.DriverName
+	return o.attach && (o.attachSet() || !inherited)
 }
 
 func (o *manilaControllerOptions) check(*Env) []error {
@@ -111,7 +123,7 @@ func (o *manilaControllerOptions) check(*Env) []error {
 
 func (o *manilaControllerOptions) run(ctx context.Context, p *process) error {
 	login := p.loginKeeper()
-	controller := &csi.Controller{Clouds: o.clouds(p), ClusterID: o.clusterID, Protocol: params.Protocol(o.protocol), Topology: o.topology}
+	controller := &csi.Controller{Clouds: o.clouds(p), ClusterID: o.clusterID, Protocol: params.Protocol(o.protocol), Topology: o.topology, Attach: o.attaches()}
 	if o.secretsNamespace != "" {
 		client, err := p.cluster("ceph-secrets-namespace")
 		if err != nil {

@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"mooring/pkg/grpcserver"
+	"mooring/pkg/hostaddr"
 	"mooring/pkg/manila/csi"
 	"mooring/pkg/manila/instance"
 	"mooring/pkg/manila/mount"
@@ -35,11 +39,15 @@ type manilaNodeOptions struct {
 	nodeID, cephFuse, registrationDir string
 	nodeAZ, configDrive               string
 	volumeCondition, removeTaint      bool
+	cidrs                             []string
+	networks                          []netip.Prefix // the cidrs
 }
 
 func (o *manilaNodeOptions) flags(f *pflag.FlagSet) {
 	o.manilaOptions.flags(f)
 	f.StringVar(&o.nodeID, "node-id", "", "the node's name in Kubernetes")
+	f.StringSliceVar(&o.cidrs, "node-cidr", nil, "a network from which the node mounts NFS, such as 10.0.0.0/8: the node's addresses in it are let in (access: node), in this order; "+
+		"several with commas, or by setting it again. If it is not set, the addresses of the default routes")
 	f.StringVar(&o.cephFuse, "ceph-fuse", "", "path of the ceph-fuse program, for kernels without a ceph client; if it is not set, the one in the usual directories")
 	f.StringVar(&o.registrationDir, "registration-dir", "", "kubelet's plugins_registry, in which to register the driver; kubelet has to know the endpoint by the same path. If it is not set, node-driver-registrar has to do it")
 	f.StringVar(&o.nodeAZ, "node-az", "", "with --topology: the node's availability zone; if it is not set, the config drive's or that of Nova's metadata service")
@@ -49,8 +57,18 @@ func (o *manilaNodeOptions) flags(f *pflag.FlagSet) {
 }
 
 func (o *manilaNodeOptions) check(*Env) (wrong []error) {
-	const longest = 256 // of a node id, CSI specification
-	wrong = append(o.manilaOptions.check(), gather(required("node-id", o.nodeID, "the node's name in Kubernetes"), atMost("node-id", o.nodeID, longest))...)
+	wrong = append(o.manilaOptions.check(), gather(required("node-id", o.nodeID, "the node's name in Kubernetes"))...)
+	if err := csi.CheckNodeName(o.nodeID); o.nodeID != "" && err != nil {
+		wrong = append(wrong, fmt.Errorf("--node-id: %w", err))
+	}
+	for _, cidr := range o.cidrs {
+		network, err := netip.ParsePrefix(strings.TrimSpace(cidr))
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("--node-cidr: %q has to be a network, such as 10.0.0.0/8", cidr))
+			continue
+		}
+		o.networks = append(o.networks, network)
+	}
 	if o.cephFuse != "" && !filepath.IsAbs(o.cephFuse) {
 		wrong = append(wrong, fmt.Errorf("--ceph-fuse: %q has to be an absolute path", o.cephFuse))
 	}
@@ -94,7 +112,8 @@ func (o *manilaNodeOptions) zone(p *process) (func(context.Context) (string, err
 
 func (o *manilaNodeOptions) run(ctx context.Context, p *process) error {
 	mounter := mount.New(mount.Options{System: mount.Kernel{CephFusePath: o.cephFuse}, Logger: p.logger})
-	node := &csi.Node{ID: o.nodeID, Mounter: mounter, Clouds: o.clouds(p), Protocol: params.Protocol(o.protocol)}
+	addresses := func(ctx context.Context) []netip.Addr { return o.addresses(ctx, p.logger) }
+	node := &csi.Node{Name: o.nodeID, Addresses: addresses, Mounter: mounter, Clouds: o.clouds(p), Protocol: params.Protocol(o.protocol)}
 	ready := func() error { return nil } // without a login it still mounts NFS
 	zone, parts := o.zone(p)
 	node.Zone, node.Condition = zone, o.volumeCondition
@@ -109,6 +128,22 @@ func (o *manilaNodeOptions) run(ctx context.Context, p *process) error {
 		parts = append(parts, o.untaint(client, p.logger))
 	}
 	return o.serve(ctx, p, ready, nil, node, parts...)
+}
+
+// addresses are found when they are asked for, for a node may get them after its pods.
+func (o *manilaNodeOptions) addresses(ctx context.Context, logger *slog.Logger) []netip.Addr {
+	found := hostaddr.Routed(ctx)
+	if len(o.networks) > 0 {
+		host, err := net.InterfaceAddrs()
+		if err != nil {
+			logger.ErrorContext(ctx, "the node's addresses can't be read", slog.Any("error", err))
+		}
+		found = hostaddr.Within(o.networks, host)
+	}
+	if len(found) == 0 {
+		logger.WarnContext(ctx, "the node has no default route, or no address in --node-cidr: it can't mount NFS shares that let in nodes one by one (access: node)", slog.Any("node_cidr", o.cidrs))
+	}
+	return found
 }
 
 // register answers kubelet until ctx ends. It begins when the driver's own socket is there, because kubelet goes on to that one at once.

@@ -142,13 +142,13 @@ func TestRegistrationWithKubelet(t *testing.T) {
 
 	node := func(id string) (*world, func()) {
 		w := newWorld()
-		return w, started(t, w, "manila-node", "--node-id="+id, "--endpoint=unix://"+filepath.Join(k.dir, "."+id+".sock"), "--registration-dir="+k.dir)
+		return w, started(t, w, "manila-node", "--node-id="+id, "--node-cidr=127.0.0.0/8,::1/128", "--endpoint=unix://"+filepath.Join(k.dir, "."+id+".sock"), "--registration-dir="+k.dir)
 	}
 	first, stopFirst := node("node-1")
 	if got := k.next(t); got != "+"+registrationSocket { // for kubelet the file of a name that it knows is an update
 		t.Fatalf("kubelet hears %s", got)
 	}
-	if id := k.register(t, registrationSocket); id != "node-1" {
+	if id := k.register(t, registrationSocket); !strings.HasPrefix(id, "node-1/127.0.0.1") {
 		t.Errorf("the node is %q", id)
 	}
 	first.waitFor(t, `level=ERROR msg="kubelet could not register the driver" driver=manila.csi.openstack.org reason="the node is being deleted"`)
@@ -160,7 +160,7 @@ func TestRegistrationWithKubelet(t *testing.T) {
 		t.Fatalf("kubelet hears %s", got)
 	}
 	stopFirst()
-	if id := k.register(t, registrationSocket); id != "node-2" {
+	if id := k.register(t, registrationSocket); !strings.HasPrefix(id, "node-2/127.0.0.1") {
 		t.Errorf("the node is %q", id)
 	}
 	stopSecond()

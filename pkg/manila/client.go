@@ -51,6 +51,11 @@ func (c *Client) Provision(ctx context.Context, spec *Spec) (*Volume, error) {
 	if err != nil { // an earlier call may have made the share: whatever is wrong now is not the end
 		return nil, pending(spec.Name, err)
 	}
+	if spec.PerNode {
+		if err := a.needsMarks(); err != nil {
+			return nil, err
+		}
+	}
 	p := &provision{client: c, api: a, spec: spec, crowd: c.options.Together.join(c.session)}
 	defer p.crowd.leave()
 	if p.seen.Share, err = p.find(ctx); err != nil {
@@ -407,8 +412,10 @@ func (p *provision) fail(ctx context.Context, err error) error {
 
 // explain adds Manila's own words to an error.
 func explain(err error, s *Share, message string) error {
-	return fmt.Errorf("%w: share %s is %s: %s", err, s.ID, s.Status, cmp.Or(message, "Manila has no message about it"))
+	return fmt.Errorf("%w: share %s is %s: %s", err, s.ID, s.Status, orNoMessage(message))
 }
+
+func orNoMessage(message string) string { return cmp.Or(message, "Manila has no message about it") }
 
 func (p *provision) volume() *Volume {
 	v := &Volume{Share: *p.seen.Share, Exports: p.seen.Exports, Made: p.made}

@@ -15,6 +15,8 @@ var (
 	ErrShareFailed = errors.New("the share is in error")
 	// ErrRuleFailed says that Manila could not apply an access rule.
 	ErrRuleFailed = errors.New("the access rule is in error")
+	// ErrOtherAccess says that the share lets a node in already, and not in the way that is wanted.
+	ErrOtherAccess = errors.New("the share is published there already, in another way")
 	// ErrDeleteFailed says that Manila could not delete the share; only an operator can.
 	ErrDeleteFailed = errors.New("the share can't be deleted")
 	// ErrInUse says that the share has snapshots, or others that depend on it.

@@ -57,6 +57,8 @@ const (
 	ActionGrant       Action = "grant"        // POST the rule of Step.Grant
 	ActionDeny        Action = "deny"         // remove the rule of Step.Rule
 	ActionLookRules   Action = "look rules"   // read the rules again
+	ActionMark        Action = "mark"         // note Step.Node in the metadata of the rule of Step.Rule
+	ActionUnmark      Action = "unmark"       // take it out
 	ActionLookAll     Action = "look all"     // read the share again, which tells of its rules, too
 	ActionDelete      Action = "delete"       // DELETE the share
 	ActionDone        Action = "done"
@@ -68,6 +70,7 @@ type Step struct {
 	Action Action
 	Grant  Grant
 	Rule   string
+	Node   string
 	Err    error
 }
 
@@ -84,6 +87,8 @@ type Observed struct {
 	Rules      []Rule
 	RulesKnown bool
 	Granted    []string
+	// Denied are the ids of rules that this very call removed.
+	Denied []string
 	// Crowded says that shares are read together with others: then that costs less than what has to be asked for one by one.
 	Crowded bool
 	// Refused says that Manila has refused to delete the share in its current status.

@@ -133,6 +133,8 @@ type Spec struct {
 	// other levels.
 	Grants   []Grant
 	AnyLevel bool
+	// PerNode says that nodes will be let in one by one (Admit): a Manila that can't is refused.
+	PerNode bool
 }
 
 // metadata is what a new share gets.

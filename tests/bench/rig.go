@@ -87,7 +87,7 @@ func (r *rig) node(ctx context.Context) (*grpc.ClientConn, error) {
 	}
 	pool := openstack.NewPool(openstack.Options{})
 	node := &csi.Node{
-		ID: "node-1", Mounter: mount.New(mount.Options{System: &mounttest.System{}}),
+		Name: "node-1", Mounter: mount.New(mount.Options{System: &mounttest.System{}}),
 		Clouds: &csi.Clouds{Pool: pool, Own: credential},
 	}
 	socket := filepath.Join(r.dir, "node.sock")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,7 @@ type driver struct {
 	twoSockets      bool
 	mutable         map[string]string
 	topology        bool
+	attach          bool
 
 	cloud  *openstacksim.Cloud
 	system *mounttest.System
@@ -43,8 +45,8 @@ func TestSanity(t *testing.T) { //nolint:paralleltest // Ginkgo has global state
 		{name: "NFS on one socket", protocol: params.NFS, shareType: "cephfs-nfs", mutable: map[string]string{
 			"nfs-shareClient": "10.0.0.0/8", "accessLevel": "ro", "appendShareMetadata": `{"tier":"gold"}`,
 		}},
-		{name: "CEPHFS on two sockets", protocol: params.CEPHFS, shareType: "cephfs", twoSockets: true, mutable: map[string]string{"appendShareMetadata": `{"tier":"gold"}`}},
-		{name: "NFS with topology", protocol: params.NFS, shareType: "cephfs-nfs", topology: true},
+		{name: "CEPHFS on two sockets", protocol: params.CEPHFS, shareType: "cephfs", twoSockets: true, attach: true, mutable: map[string]string{"appendShareMetadata": `{"tier":"gold"}`}},
+		{name: "NFS with topology", protocol: params.NFS, shareType: "cephfs-nfs", topology: true, attach: true},
 	}
 	configs := map[string]*csisanity.TestConfig{}
 	for _, d := range drivers {
@@ -74,8 +76,9 @@ func (d *driver) start(t *testing.T) *csisanity.TestConfig {
 	clouds := d.clouds(t, cloud, dir)
 	d.cloud, d.system = cloud, &mounttest.System{}
 	identity := &csi.Identity{Name: csi.DriverName, Version: "test", Topology: d.topology}
-	controller := &csi.Controller{Clouds: clouds, ClusterID: "sanity", Topology: d.topology}
-	node := &csi.Node{ID: "node-1", Mounter: mount.New(mount.Options{System: d.system}), Clouds: clouds, Condition: d.topology}
+	controller := &csi.Controller{Clouds: clouds, ClusterID: "sanity", Topology: d.topology, Attach: d.attach}
+	addresses := func(context.Context) []netip.Addr { return []netip.Addr{netip.MustParseAddr("10.0.0.5")} }
+	node := &csi.Node{Name: "node-1", Addresses: addresses, Mounter: mount.New(mount.Options{System: d.system}), Clouds: clouds, Condition: d.topology}
 	if d.topology {
 		node.Zone = func(context.Context) (string, error) { return "nova", nil }
 	}

@@ -62,7 +62,7 @@ func start(t *testing.T, name, theirs, ours string) *cluster {
 		protocol = params.CEPHFS
 	}
 	conn := serve(t, &driver.Identity{Name: name}, &driver.Controller{Clouds: clouds, ClusterID: ours, Protocol: protocol},
-		&driver.Node{ID: "node-1", Clouds: clouds, Protocol: protocol, Mounter: mount.New(mount.Options{System: c.system})})
+		&driver.Node{Name: "node-1", Clouds: clouds, Protocol: protocol, Mounter: mount.New(mount.Options{System: c.system})})
 	c.Driver = takeover.Driver{Controller: csi.NewControllerClient(conn), Node: csi.NewNodeClient(conn), System: c.system, Dir: t.TempDir()}
 	return c
 }

@@ -25,14 +25,20 @@ type Controller struct {
 	Topology bool
 	// KeySecrets, if set, gets the cephx keys of CephFS volumes.
 	KeySecrets keySecrets
+	// Attach says that Kubernetes attaches volumes, so that nodes can be let in one by one (CSIDriver, attachRequired).
+	Attach bool
 
-	locks keylock.Locks // per volume name, and per volume id
+	locks keylock.Locks // per volume name, per volume id, and per volume and node
 }
 
 // ControllerGetCapabilities lists what the controller can do.
 func (c *Controller) ControllerGetCapabilities(context.Context, *csi.ControllerGetCapabilitiesRequest) (*csi.ControllerGetCapabilitiesResponse, error) {
 	r := &csi.ControllerGetCapabilitiesResponse{}
-	for _, can := range capabilities() {
+	all := capabilities()
+	if c.Attach {
+		all = append(all, attachCapabilities()...)
+	}
+	for _, can := range all {
 		r.Capabilities = append(r.Capabilities, &csi.ControllerServiceCapability{
 			Type: &csi.ControllerServiceCapability_Rpc{Rpc: &csi.ControllerServiceCapability_RPC{Type: can}},
 		})
@@ -111,6 +117,9 @@ func (c *Controller) wanted(r *csi.CreateVolumeRequest) (*params.Class, *manila.
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := class.Settle(c.Attach); err != nil {
+		return nil, nil, err
+	}
 	for _, capability := range r.GetVolumeCapabilities() {
 		if _, err := mountFlags(capability, class.Protocol, &class.Ceph); err != nil {
 			return nil, nil, err
@@ -123,7 +132,7 @@ func (c *Controller) wanted(r *csi.CreateVolumeRequest) (*params.Class, *manila.
 	spec := &manila.Spec{
 		Name: r.GetName(), Cluster: c.ClusterID, SizeGiB: size, MaxGiB: most, Protocol: string(class.Protocol), Type: class.Type, Zone: class.Availability,
 		NetworkID: class.ShareNetworkID, Metadata: shareMetadata(&class), Grants: grants(r.GetName(), &class, class.Protocol),
-		AnyLevel: mutable,
+		AnyLevel: mutable, PerNode: class.Access == params.AccessNode,
 	}
 	if spec.SnapshotID, spec.CloneOf, err = source(r.GetVolumeContentSource()); err != nil {
 		return nil, nil, err
@@ -149,12 +158,15 @@ func shareMetadata(class *params.Class) map[string]string {
 
 // volumeContext is what the node has to know. There is no secret in it: it stands in the PersistentVolume for all to read.
 func volumeContext(class *params.Class, v *manila.Volume) map[string]string {
-	a := params.Attributes{ShareID: v.Share.ID, Protocol: class.Protocol, FileSystem: v.Share.FileSystem(), Ceph: class.Ceph}
+	a := params.Attributes{ShareID: v.Share.ID, Protocol: class.Protocol, FileSystem: v.Share.FileSystem(), Ceph: class.Ceph, Access: class.Access}
 	for _, e := range v.Exports {
 		a.Exports = append(a.Exports, e.Path)
 	}
 	for i := range v.Rules {
 		a.AccessIDs = append(a.AccessIDs, v.Rules[i].ID)
+	}
+	if class.Access == params.AccessNode && class.Protocol == params.CEPHFS {
+		a.CephxUser = v.Rules[0].To
 	}
 	return a.Map()
 }

@@ -65,7 +65,7 @@ func start(t *testing.T, cfg openstacksim.ManilaConfig) *driver {
 		t.Fatal(err)
 	}
 	d.controller = &csi.Controller{Clouds: clouds(own), ClusterID: "c1"}
-	d.node = &csi.Node{ID: "node-1", Clouds: clouds(nil), Mounter: mount.New(mount.Options{System: d.system, Logger: logger})}
+	d.node = &csi.Node{Name: "node-1", Clouds: clouds(nil), Mounter: mount.New(mount.Options{System: d.system, Logger: logger})}
 	return d
 }
 

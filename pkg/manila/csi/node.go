@@ -3,7 +3,8 @@ package csi
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,9 +37,12 @@ type looker interface {
 type Node struct {
 	csi.UnimplementedNodeServer
 
-	ID      string
-	Mounter mounter
-	Clouds  *Clouds
+	// Name is the node's name in Kubernetes.
+	Name string
+	// Addresses finds those that servers see the node come from, in order of preference; nil: none is known.
+	Addresses func(context.Context) []netip.Addr
+	Mounter   mounter
+	Clouds    *Clouds
 	// Protocol is that of volumes that do not say, such as CPO's.
 	Protocol params.Protocol
 	// Zone waits for the node's availability zone; nil without topology.
@@ -50,16 +54,23 @@ type Node struct {
 	volumes volumes
 
 	mu   sync.Mutex
-	keys map[string]*manila.Rule // by volume id: the cephx rule it is mounted with
+	keys map[mountedAs]*manila.Rule
 }
 
-// NodeGetInfo gives the node's name, and with topology its zone.
+// mountedAs is a volume, and the id of the cephx rule it is mounted with; empty: any.
+type mountedAs struct{ volume, rule string }
+
+// NodeGetInfo gives the node's name and its addresses, and with topology its zone.
 func (n *Node) NodeGetInfo(ctx context.Context, _ *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
 	topology, err := n.topology(ctx)
 	if err != nil {
 		return nil, answer(err)
 	}
-	return &csi.NodeGetInfoResponse{NodeId: n.ID, AccessibleTopology: topology}, nil
+	id := NodeID{Name: n.Name}
+	if n.Addresses != nil {
+		id.Addresses = n.Addresses(ctx)
+	}
+	return &csi.NodeGetInfoResponse{NodeId: id.String(), AccessibleTopology: topology}, nil
 }
 
 // NodeGetCapabilities lists what the node can do.
@@ -118,6 +129,7 @@ type staged struct {
 	attributes params.Attributes
 	flags      []string
 	secret     map[string]string
+	rule       string // the id of the cephx rule to mount with; empty: any
 }
 
 func (n *Node) volume(r *csi.NodeStageVolumeRequest) (*staged, error) {
@@ -138,7 +150,11 @@ func (n *Node) volume(r *csi.NodeStageVolumeRequest) (*staged, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &staged{id: r.GetVolumeId(), path: r.GetStagingTargetPath(), attributes: a, flags: flags, secret: r.GetSecrets()}, nil
+	v := &staged{id: r.GetVolumeId(), path: r.GetStagingTargetPath(), attributes: a, flags: flags, secret: r.GetSecrets(), rule: r.GetPublishContext()[publishedRule]}
+	if v.rule == "" && len(a.AccessIDs) > 0 {
+		v.rule = a.AccessIDs[0]
+	}
+	return v, nil
 }
 
 // stageNFS needs no call to OpenStack: the exports stand in the volume context. Only for volumes that were made by hand or by CPO
@@ -210,15 +226,8 @@ func (n *Node) locate(ctx context.Context, v *staged) error {
 	if err != nil {
 		return err
 	}
-	exports, err := client.Exports(ctx, share.ID)
-	if err != nil {
+	if v.attributes.Exports, err = exports(ctx, client, share.ID); err != nil {
 		return err
-	}
-	if len(exports) == 0 {
-		return fmt.Errorf("share %s has no export location: %w", share.ID, manila.ErrNotUsable)
-	}
-	for _, e := range exports {
-		v.attributes.Exports = append(v.attributes.Exports, e.Path)
 	}
 	if v.attributes.FileSystem == "" {
 		v.attributes.FileSystem = share.FileSystem()
@@ -253,8 +262,9 @@ func (n *Node) cephxRule(ctx context.Context, v *staged) (*manila.Rule, error) {
 	if rule != nil || err != nil {
 		return rule, err
 	}
+	as := mountedAs{v.id, v.rule}
 	n.mu.Lock()
-	rule = n.keys[v.id]
+	rule = n.keys[as]
 	n.mu.Unlock()
 	if rule != nil {
 		return rule, nil
@@ -263,26 +273,22 @@ func (n *Node) cephxRule(ctx context.Context, v *staged) (*manila.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	access := ""
-	if len(v.attributes.AccessIDs) > 0 {
-		access = v.attributes.AccessIDs[0]
-	}
-	if rule, err = client.CephxRule(ctx, share.ID, access); err != nil {
+	if rule, err = client.CephxRule(ctx, share.ID, v.rule); err != nil {
 		return nil, err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.keys == nil {
-		n.keys = map[string]*manila.Rule{}
+		n.keys = map[mountedAs]*manila.Rule{}
 	}
-	n.keys[v.id] = rule
+	n.keys[as] = rule
 	return rule, nil
 }
 
 func (n *Node) forget(id string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.keys, id)
+	maps.DeleteFunc(n.keys, func(as mountedAs, _ *manila.Rule) bool { return as.volume == id })
 }
 
 // NodeUnstageVolume unmounts the share from the node.

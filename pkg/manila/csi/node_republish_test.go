@@ -102,7 +102,7 @@ func TestDeadFuseIsReplaced(t *testing.T) {
 		}
 	})
 	restart := func() {
-		d.node = &csi.Node{ID: "node-1", Clouds: d.node.Clouds, Mounter: mount.New(mount.Options{System: system})}
+		d.node = &csi.Node{Name: "node-1", Clouds: d.node.Clouds, Mounter: mount.New(mount.Options{System: system})}
 	}
 	publish := func(pod string, secret map[string]string) error {
 		_, err := d.node.NodePublishVolume(t.Context(), &spec.NodePublishVolumeRequest{

@@ -117,10 +117,13 @@ func mountFlags(c *csi.VolumeCapability, p params.Protocol, ceph *params.CephMou
 	return flags, nil
 }
 
-// grants are the access rules of a volume with static access.
+// grants are the access rules that a volume has from creation on.
 func grants(name string, class *params.Class, p params.Protocol) []manila.Grant {
 	var out []manila.Grant
-	if p == params.NFS {
+	switch {
+	case class.Access == params.AccessNone || class.Access == params.AccessNode && p == params.NFS:
+		return nil
+	case p == params.NFS:
 		for _, client := range class.NFSClients {
 			out = append(out, manila.Grant{Kind: manila.KindIP, To: client, Level: class.AccessLevel})
 		}

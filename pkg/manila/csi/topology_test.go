@@ -128,7 +128,7 @@ func TestRestoreStaysInZone(t *testing.T) {
 func TestNodeZone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		n := &csi.Node{ID: "n", Zone: func(ctx context.Context) (string, error) {
+		n := &csi.Node{Name: "n", Zone: func(ctx context.Context) (string, error) {
 			<-ctx.Done()
 			return "", errors.New("nobody answers")
 		}}

@@ -7,6 +7,7 @@
 package params
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -45,8 +46,9 @@ type Class struct {
 	// CephClientIDs are the cephx users that get access; empty: one user with the volume's name.
 	CephClientIDs []string
 	Ceph          CephMount
-	Access        Access
-	// AccessLevel is what static access rules allow: rw or ro.
+	// Access is who may mount: Settle fills it in where the class leaves it to the driver.
+	Access Access
+	// AccessLevel is what static access rules allow: rw or ro; empty until Settle.
 	AccessLevel string
 	// PVC and PV are what external-provisioner adds with --extra-create-metadata.
 	PVCName, PVCNamespace, PVName string
@@ -55,8 +57,14 @@ type Class struct {
 // Access is who makes access rules.
 type Access string
 
-// AccessStatic makes the rules at creation, for nfs-shareClient or cephfs-clientID.
-const AccessStatic Access = "static"
+const (
+	// AccessNode makes the rules when a volume is published to a node, for that node: it needs a driver that attaches.
+	AccessNode Access = "node"
+	// AccessStatic makes the rules at creation, for nfs-shareClient or cephfs-clientID.
+	AccessStatic Access = "static"
+	// AccessNone makes none: people do.
+	AccessNone Access = "none"
+)
 
 // CephMount is how CephFS is mounted.
 type CephMount struct {
@@ -67,6 +75,10 @@ type CephMount struct {
 // Attributes are volumeAttributes of a PersistentVolume: written by the controller, or by hand for a share that exists.
 type Attributes struct {
 	ShareID, ShareName string // at most one of them
+	// Access is empty in volumes made by hand or by CPO: static.
+	Access Access
+	// CephxUser is the cephx user that reads and writes a CephFS volume with access per node.
+	CephxUser string
 	// AccessIDs are the ids of access rules; the node uses the first.
 	AccessIDs []string
 	Protocol  Protocol // empty in volumes made by hand or by CPO: the driver's
@@ -117,11 +129,42 @@ func (e *Error) Is(target error) bool { return target == ErrInvalid }
 
 // ParseClass reads StorageClass parameters, as external-provisioner hands them on.
 func ParseClass(parameters map[string]string) (Class, error) {
-	c := Class{Type: "default", Access: AccessStatic, AccessLevel: ReadWrite, NFSClients: []string{"0.0.0.0/0"}}
+	c := Class{Type: "default"}
 	if err := parse(PlaceClass, parameters, &c, func(k *key) func(*Class, string) error { return k.class }); err != nil {
 		return Class{}, err
 	}
 	return c, nil
+}
+
+// Settle says what a class leaves open, once a VolumeAttributesClass has overridden what it can: who may mount. A class that names
+// clients, or their level, means them.
+func (c *Class) Settle(attach bool) error {
+	named := len(c.NFSClients) > 0 || c.AccessLevel != ""
+	switch {
+	case c.Access != "":
+	case attach && !named:
+		c.Access = AccessNode
+	default:
+		c.Access = AccessStatic
+	}
+	var mistakes []string
+	switch {
+	case c.Access == AccessNode && !attach:
+		mistakes = append(mistakes, "access: node is not possible, for Kubernetes does not attach volumes of this driver (--attach=false, and attachRequired of its CSIDriver, "+
+			"which can't be changed): set access: static, or leave it out")
+	case c.Access != AccessStatic && named:
+		mistakes = append(mistakes, fmt.Sprintf("nfs-shareClient and accessLevel are for access: static, and access is %s: leave one of them out", c.Access))
+	case c.Access == AccessNone && len(c.CephClientIDs) > 0:
+		mistakes = append(mistakes, "cephfs-clientID makes access rules, and access is none: leave one of them out")
+	}
+	if len(mistakes) > 0 {
+		return &Error{PlaceClass, mistakes}
+	}
+	if len(c.NFSClients) == 0 {
+		c.NFSClients = []string{"0.0.0.0/0"}
+	}
+	c.AccessLevel = cmp.Or(c.AccessLevel, ReadWrite)
+	return nil
 }
 
 // ParseAttributes reads volumeAttributes.
@@ -148,6 +191,8 @@ func (a Attributes) Map() map[string]string {
 	put("shareName", a.ShareName)
 	put("shareAccessIDs", strings.Join(a.AccessIDs, ","))
 	put("protocol", string(a.Protocol))
+	put("access", string(a.Access))
+	put("cephxUser", a.CephxUser)
 	put("exportLocations", joinExports(a.Exports))
 	put("cephfs-fsName", a.FileSystem)
 	put("cephfs-mounter", string(a.Ceph.Mounter))

@@ -30,7 +30,7 @@ func TestGoldenReference(t *testing.T) {
 
 func TestParseClass(t *testing.T) {
 	t.Parallel()
-	defaults := params.Class{Type: "default", Access: params.AccessStatic, AccessLevel: params.ReadWrite, NFSClients: []string{"0.0.0.0/0"}}
+	defaults := params.Class{Type: "default"}
 	for name, c := range map[string]struct {
 		in   map[string]string
 		want func(*params.Class)
@@ -52,9 +52,11 @@ func TestParseClass(t *testing.T) {
 		"the provisioner's metadata": {
 			map[string]string{"csi.storage.k8s.io/pvc/name": "data", "csi.storage.k8s.io/pvc/namespace": "ns", "csi.storage.k8s.io/pv/name": "pvc-1", "protocol": "nfs", "access": "static"},
 			func(c *params.Class) {
-				c.PVCName, c.PVCNamespace, c.PVName, c.Protocol = "data", "ns", "pvc-1", params.NFS
+				c.PVCName, c.PVCNamespace, c.PVName, c.Protocol, c.Access = "data", "ns", "pvc-1", params.NFS, params.AccessStatic
 			},
 		},
+		"per node": {map[string]string{"access": "node", "cephfs-clientID": "app"}, func(c *params.Class) { c.Access, c.CephClientIDs = params.AccessNode, []string{"app"} }},
+		"by hand":  {map[string]string{"access": "none"}, func(c *params.Class) { c.Access = params.AccessNone }},
 	} {
 		want := defaults
 		c.want(&want)
@@ -63,6 +65,45 @@ func TestParseClass(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		} else if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestSettle: who may mount, where Kubernetes attaches volumes and where it does not.
+func TestSettle(t *testing.T) {
+	t.Parallel()
+	static := func(level string, clients ...string) params.Class {
+		return params.Class{Access: params.AccessStatic, AccessLevel: level, NFSClients: clients}
+	}
+	other := func(a params.Access) params.Class {
+		return params.Class{Access: a, AccessLevel: "rw", NFSClients: []string{"0.0.0.0/0"}}
+	}
+	for name, c := range map[string]struct {
+		in      params.Class
+		attach  bool
+		want    params.Class
+		mistake string
+	}{
+		"nothing said":               {params.Class{}, true, other(params.AccessNode), ""},
+		"nothing said, no attaching": {params.Class{}, false, other(params.AccessStatic), ""},
+		"clients are meant":          {params.Class{NFSClients: []string{"10.0.0.0/8"}}, true, static("rw", "10.0.0.0/8"), ""},
+		"a level is meant":           {params.Class{AccessLevel: "ro"}, true, static("ro", "0.0.0.0/0"), ""},
+		"none":                       {params.Class{Access: params.AccessNone}, true, other(params.AccessNone), ""},
+		"node without attaching":     {params.Class{Access: params.AccessNode}, false, params.Class{}, "--attach=false"},
+		"node with clients":          {params.Class{Access: params.AccessNode, NFSClients: []string{"10.0.0.0/8"}}, true, params.Class{}, "access is node"},
+		"none with a level":          {params.Class{Access: params.AccessNone, AccessLevel: "rw"}, true, params.Class{}, "access is none"},
+		"none with users":            {params.Class{Access: params.AccessNone, CephClientIDs: []string{"app"}}, true, params.Class{}, "cephfs-clientID makes access rules"},
+	} {
+		got := c.in
+		err := got.Settle(c.attach)
+		if c.mistake != "" {
+			if !errors.Is(err, params.ErrInvalid) || !strings.Contains(err.Error(), c.mistake) {
+				t.Errorf("%s: %v, want %q", name, err, c.mistake)
+			}
+			continue
+		}
+		if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
 		}
 	}
 }
@@ -76,8 +117,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		{map[string]string{"typ": "x"}, []string{`"typ" is unknown`, "known are", "nfs-shareClient", "type"}},
 		{map[string]string{"type": " "}, []string{"type: it is empty"}},
 		{map[string]string{"protocol": "SMB"}, []string{`"SMB" is neither NFS nor CEPHFS`}},
-		{map[string]string{"access": "node"}, []string{"access:", "static alone"}},
 		{map[string]string{"autoTopology": "maybe"}, []string{"autoTopology: it has to be true or false"}},
+		{map[string]string{"access": "Node"}, []string{`access: "Node" is neither node nor static nor none`}},
 		{map[string]string{"groupID": "x", "affinity": "y"}, []string{"affinity: it", "groupID: it"}},
 		{map[string]string{"appendShareMetadata": `{"a": 1}`}, []string{"JSON object of strings"}},
 		{map[string]string{"appendShareMetadata": `{"a": ""}`}, []string{`entry "a"`}},

@@ -71,15 +71,11 @@ func classKeys() []key {
 			class: func(c *Class, v string) (err error) { c.Metadata, err = metadata(v); return err },
 		},
 		{
-			name: "access", value: "static", fallback: "static",
-			doc: "Who makes access rules. `static`: the controller, at creation, for `nfs-shareClient` or `cephfs-clientID`. " +
-				"(`node` and `none` are not there yet.)",
-			class: func(_ *Class, v string) error {
-				if v != string(AccessStatic) {
-					return fmt.Errorf("%q is not there: this version has static alone", v)
-				}
-				return nil
-			},
+			name: "access", value: "node, static or none", fallback: "`static` with `nfs-shareClient`, or without `--attach`; else `node`",
+			doc: "Who may mount. `node`: each node that has a pod with the volume, for as long as it has (NFS: its address; CephFS: a cephx user for all, and one for those " +
+				"that only read); it needs a controller with `--attach`, and Manila's API 2.45. `static`: `nfs-shareClient` or `cephfs-clientID`, from creation on. " +
+				"`none`: whom you let in yourself.",
+			class: func(c *Class, v string) (err error) { c.Access, err = access(v); return err },
 		},
 		{
 			name: "nfs-shareClient", value: "addresses or CIDRs, comma-separated", fallback: "0.0.0.0/0", doc: "Who may mount an NFS share.",
@@ -157,6 +153,15 @@ func attributeKeys() []key {
 		{
 			name: "shareAccessIDs", value: "UUIDs, comma-separated", fallback: "none", doc: "Access rules of the share. A CephFS volume is mounted with the cephx user of the first.",
 			attributes: accessIDs,
+		},
+		{
+			name: "access", value: "node, static or none", fallback: "static", doc: "Who may mount, as in a StorageClass. `node` needs the share's id as the volume handle.",
+			attributes: func(a *Attributes, v string) (err error) { a.Access, err = access(v); return err },
+		},
+		{
+			name: "cephxUser", value: "cephx id", fallback: "named after the share",
+			doc:        "cephx user of a CephFS volume with `access: node`. Nodes that only read get one of this name with `-ro` after it.",
+			attributes: func(a *Attributes, v string) error { return text(&a.CephxUser, v) },
 		},
 		{name: "shareAccessID", value: "UUID", fallback: "none", doc: "Old name of `shareAccessIDs`.", attributes: accessIDs},
 		{
@@ -270,6 +275,14 @@ func list(v string) ([]string, error) {
 		out = append(out, item)
 	}
 	return out, nil
+}
+
+func access(v string) (Access, error) {
+	a := Access(v)
+	if a != AccessNode && a != AccessStatic && a != AccessNone {
+		return "", fmt.Errorf("%q is neither node nor static nor none", v)
+	}
+	return a, nil
 }
 
 func protocol(v string) (Protocol, error) {

@@ -58,7 +58,7 @@ func mooringProgram(t *testing.T, dir string) string {
 func startCSI(t *testing.T) *csiDriver {
 	t.Helper()
 	d := newCSI(t, "demo")
-	d.start(t, "manila-controller", "--cluster-id", "e2e")
+	d.start(t, "manila-controller", "--cluster-id", "e2e", "--attach=false")
 	d.start(t, "manila-node", "--node-id", "node-1")
 	d.connect(t)
 	return d

@@ -1,0 +1,336 @@
+package manila
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"mooring/pkg/openstack"
+	"mooring/pkg/poll"
+)
+
+// NodeKeyPrefix and a node's name are the metadata key of a rule by which that node was let in. There is a key per node, because a
+// rule can be for several: a cephx user for all nodes that read and write, an address for a node that is gone and its successor.
+// Manila takes keys one by one, so nodes that come at once do not undo each other. (It has no / in it: a key is part of a path.)
+const NodeKeyPrefix = "mooring-node:"
+
+// LongestNode is how long a node's name can be, for Manila takes keys of 255 characters.
+const LongestNode = 255 - len(NodeKeyPrefix)
+
+// Nodes are the nodes that a rule of the driver was made for, in order; none for one that was made with the share, for all.
+func (r *Rule) Nodes() (names []string) {
+	for _, key := range slices.Sorted(maps.Keys(r.Metadata)) {
+		if name, ok := strings.CutPrefix(key, NodeKeyPrefix); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (r *Rule) isFor(node string) bool {
+	_, ok := r.Metadata[NodeKeyPrefix+node]
+	return ok
+}
+
+// leaving says that the rule is on its way out.
+func (r *Rule) leaving() bool { return r.State == "queued_to_deny" || r.State == "denying" }
+
+// Admission is a node of a cluster that wants to be let in to a share by a rule.
+type Admission struct {
+	Grant
+
+	Cluster, Node string
+}
+
+// NextAdmit decides what to do to let a node in. The new rule is active before an old one of the node goes.
+func NextAdmit(w *Admission, o *Observed) Step {
+	if step, settled := nextInStatus(o); settled {
+		return step
+	}
+	if !o.RulesKnown {
+		return Step{Action: ActionListRules}
+	}
+	old := func(r *Rule) bool { return r.ownedBy(w.Cluster) && r.isFor(w.Node) && !r.leaving() && !w.matches(r) }
+	for i := range o.Rules {
+		if r := &o.Rules[i]; old(r) && r.Level != w.Level && r.State != "error" {
+			return Step{Action: ActionFail, Err: fmt.Errorf("%w: node %s has it %s, and %s is wanted", ErrOtherAccess, w.Node, r.Level, w.Level)}
+		}
+	}
+	i := slices.IndexFunc(o.Rules, func(r Rule) bool { return w.matches(&r) })
+	if i < 0 {
+		return Step{Action: ActionGrant, Grant: w.Grant}
+	}
+	if step := w.nextRule(&o.Rules[i], slices.Contains(o.Granted, o.Rules[i].ID)); step.Action != ActionDone {
+		return step
+	}
+	for i := range o.Rules {
+		if r := &o.Rules[i]; old(r) {
+			return nextLeave(r, w.Node)
+		}
+	}
+	return Step{Action: ActionDone}
+}
+
+// nextRule decides about the rule of the very client. One that the driver did not make serves as it is.
+func (w *Admission) nextRule(r *Rule, granted bool) Step {
+	own := r.ownedBy(w.Cluster)
+	if (r.State == "active" || r.State == "") && r.Level != w.Level {
+		return Step{Action: ActionFail, Err: fmt.Errorf("%w: the rule for %s %s is %s, and %s is wanted%s", ErrOtherAccess, r.Kind, r.To, r.Level, w.Level, r.advice(own))}
+	}
+	step, _ := (&wish{Grant: w.Grant, cluster: w.Cluster}).nextRule(r, granted)
+	forNodes := r.Kind == KindCephx || len(r.Nodes()) > 0 // an ip rule without nodes stays when the last of them leaves
+	if step.Action == ActionDone && own && forNodes && !r.isFor(w.Node) {
+		return Step{Action: ActionMark, Rule: r.ID, Node: w.Node}
+	}
+	return step
+}
+
+// NextDismiss decides what to do to let a node of a cluster out again; without a node all of them. The rules of cephx users stay: they
+// go with the share.
+func NextDismiss(cluster, node string, o *Observed) Step {
+	if o.Share != nil && Classify(o.Share.Status) == PhaseDeleting {
+		return Step{Action: ActionDone} // its rules go with it
+	}
+	if step, settled := nextInStatus(o); settled {
+		return step
+	}
+	if !o.RulesKnown {
+		return Step{Action: ActionListRules}
+	}
+	last := Step{Action: ActionDone}
+	for i := range o.Rules {
+		r := &o.Rules[i]
+		names := r.Nodes()
+		if !r.ownedBy(cluster) || len(names) == 0 || node != "" && !r.isFor(node) {
+			continue
+		}
+		if r.leaving() {
+			last = Step{Action: ActionLookRules}
+			continue
+		}
+		if r.State == "error" && slices.Contains(o.Denied, r.ID) {
+			return Step{Action: ActionFail, Err: fmt.Errorf("%w: %s %s can't be removed", ErrRuleFailed, r.Kind, r.To)}
+		}
+		if node == "" && r.Kind == KindIP {
+			return Step{Action: ActionDeny, Rule: r.ID}
+		}
+		return nextLeave(r, cmp.Or(node, names[0]))
+	}
+	return last
+}
+
+// nextLeave takes a node from a rule, and the rule with it when it was the last one.
+func nextLeave(r *Rule, node string) Step {
+	if r.Kind == KindIP && len(r.Nodes()) == 1 {
+		return Step{Action: ActionDeny, Rule: r.ID}
+	}
+	return Step{Action: ActionUnmark, Rule: r.ID, Node: node}
+}
+
+// nextInStatus decides about a share whose status was read because Manila had refused something. settled is false when that is to be
+// tried, be it again.
+func nextInStatus(o *Observed) (step Step, settled bool) {
+	if o.Share == nil {
+		return Step{}, false
+	}
+	switch Classify(o.Share.Status) {
+	case PhaseReady, PhaseDegraded:
+		return Step{}, false
+	case PhasePending, PhaseBusy, PhaseUnknown:
+		return Step{Action: ActionLook}, true
+	default:
+		return Step{Action: ActionFail, Err: fmt.Errorf("%w: it is %s", ErrNotUsable, o.Share.Status)}, true
+	}
+}
+
+// Admit lets a node in to a share and returns when the rule is active. It can be called again after any error, and by many at once.
+// The error is openstack.ErrNotFound when there is no such share, ErrOtherAccess when the node is in already in another way.
+func (c *Client) Admit(ctx context.Context, share string, w *Admission) (*Rule, error) {
+	id, ok := openstack.ParseUUID(share)
+	if !ok {
+		return nil, fmt.Errorf("share %q: %w", share, openstack.ErrNotFound)
+	}
+	a, err := connect(ctx, c.session)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.needsMarks(); err != nil {
+		return nil, err
+	}
+	metadata := ownMetadata(w.Cluster)
+	metadata[NodeKeyPrefix+w.Node] = marked
+	r := &ruling{client: c, api: a, share: id, metadata: metadata}
+	if err := r.run(ctx, func(o *Observed) Step { return NextAdmit(w, o) }); err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(r.seen.Rules, func(rule Rule) bool { return w.matches(&rule) })
+	return &r.seen.Rules[i], nil
+}
+
+// Dismiss lets a node of a cluster out again, or without a node all of them, and returns when their rules are gone. That there is no
+// share, or no rule, is no error.
+func (c *Client) Dismiss(ctx context.Context, share, cluster, node string) error {
+	id, ok := openstack.ParseUUID(share)
+	if !ok {
+		return nil
+	}
+	a, err := connect(ctx, c.session)
+	if err != nil || !a.has(ruleMetadata) { // then no rule was ever made
+		return err
+	}
+	r := &ruling{client: c, api: a, share: id}
+	err = r.run(ctx, func(o *Observed) Step { return NextDismiss(cluster, node, o) })
+	if errors.Is(err, openstack.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// ruling changes the rules of a share.
+type ruling struct {
+	client   *Client
+	api      *api
+	share    string
+	metadata map[string]string // of rules that are granted
+	seen     Observed
+	waited   int // pauses since something changed
+	refusals int
+}
+
+func (r *ruling) run(ctx context.Context, next func(*Observed) Step) error {
+	for {
+		step := next(&r.seen)
+		if step.Action == ActionDone {
+			return nil
+		}
+		if err := r.act(ctx, step); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *ruling) act(ctx context.Context, step Step) error {
+	switch step.Action {
+	case ActionLook:
+		return r.look(ctx)
+	case ActionListRules:
+		return r.list(ctx)
+	case ActionLookRules:
+		if err := r.pause(ctx); err != nil {
+			return err
+		}
+		return r.list(ctx)
+	case ActionGrant:
+		rule, err := r.api.grant(ctx, r.share, step.Grant, r.metadata)
+		if err != nil {
+			return r.refused(ctx, err)
+		}
+		r.client.options.Logger.InfoContext(ctx, "access rule made", slog.String("share_id", r.share), slog.Any("rule", rule))
+		r.seen.Rules, r.seen.Granted, r.waited = append(r.seen.Rules, *rule), append(r.seen.Granted, rule.ID), 0
+		return nil
+	case ActionDeny:
+		return r.deny(ctx, step.Rule)
+	case ActionMark, ActionUnmark:
+		return r.mark(ctx, step)
+	default:
+		if errors.Is(step.Err, ErrRuleFailed) {
+			return fmt.Errorf("share %s: %w: %s", r.share, step.Err, orNoMessage(r.api.message(ctx, r.share)))
+		}
+		return fmt.Errorf("share %s: %w", r.share, step.Err)
+	}
+}
+
+func (r *ruling) pause(ctx context.Context) error {
+	d := r.client.options.Poll.Wait(r.waited)
+	r.waited++
+	if err := poll.Sleep(ctx, d); err != nil {
+		return fmt.Errorf("waiting for the access rules of share %s: %w", r.share, err)
+	}
+	return nil
+}
+
+func (r *ruling) look(ctx context.Context) error {
+	if err := r.pause(ctx); err != nil {
+		return err
+	}
+	share, err := r.api.get(ctx, r.share)
+	if err == nil && share == nil {
+		err = fmt.Errorf("share %s: %w", r.share, openstack.ErrNotFound)
+	}
+	r.seen.Share, r.seen.RulesKnown = share, false
+	return err
+}
+
+func (r *ruling) list(ctx context.Context) (err error) {
+	r.seen.Rules, err = r.api.rules(ctx, r.share)
+	if r.seen.RulesKnown = err == nil; err != nil {
+		return r.refused(ctx, err)
+	}
+	return nil
+}
+
+func (r *ruling) deny(ctx context.Context, rule string) error {
+	if err := r.api.deny(ctx, r.share, rule); err != nil {
+		return r.refused(ctx, err)
+	}
+	r.client.options.Logger.InfoContext(ctx, "access rule removed", slog.String("share_id", r.share), slog.String("rule_id", rule))
+	r.seen.Denied, r.waited = append(r.seen.Denied, rule), 0
+	for i := range r.seen.Rules {
+		if r.seen.Rules[i].ID == rule {
+			r.seen.Rules[i].State = "denying"
+		}
+	}
+	return nil
+}
+
+// mark notes a node in a rule, or takes it out. When the rule has gone meanwhile, all are read again.
+func (r *ruling) mark(ctx context.Context, step Step) error {
+	key := NodeKeyPrefix + step.Node
+	change := r.api.mark
+	if step.Action == ActionUnmark {
+		change = r.api.unmark
+	}
+	err := change(ctx, step.Rule, key)
+	if errors.Is(err, openstack.ErrNotFound) {
+		r.seen.RulesKnown = false
+		return r.pause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	for i := range r.seen.Rules {
+		if rule := &r.seen.Rules[i]; rule.ID == step.Rule && step.Action == ActionUnmark {
+			delete(rule.Metadata, key)
+		} else if rule.ID == step.Rule {
+			rule.Metadata[key] = marked
+		}
+	}
+	return nil
+}
+
+// refused finds out why Manila did not take a call: because of the share's status, or of a rule that came meanwhile. What it refuses
+// twice without such a reason it means.
+func (r *ruling) refused(ctx context.Context, err error) error {
+	if !errors.Is(err, openstack.ErrInvalid) && !errors.Is(err, openstack.ErrConflict) && !errors.Is(err, openstack.ErrNotFound) {
+		return err
+	}
+	share, lookErr := r.api.get(ctx, r.share)
+	switch {
+	case lookErr != nil:
+		return errors.Join(err, lookErr)
+	case share == nil:
+		return fmt.Errorf("share %s: %w", r.share, openstack.ErrNotFound)
+	}
+	r.seen.Share, r.seen.RulesKnown = share, false
+	if _, settled := nextInStatus(&r.seen); !settled {
+		if r.refusals++; r.refusals > 1 {
+			return err
+		}
+	}
+	return nil
+}
