@@ -57,11 +57,8 @@ func overridden(class *params.Class, parameters map[string]string) (bool, error)
 	if err != nil {
 		return false, err
 	}
-	switch {
-	case mutable.NFSClients != nil && class.Protocol != params.NFS:
+	if mutable.NFSClients != nil && class.Protocol != params.NFS {
 		return false, bad("%s: nfs-shareClient is for NFS, and the volume is %s", params.PlaceAttributesClass, class.Protocol)
-	case class.Access != params.AccessStatic && (mutable.NFSClients != nil || mutable.AccessLevel != ""):
-		return false, bad("%s: nfs-shareClient and accessLevel are for access: static, and the StorageClass has %s", params.PlaceAttributesClass, class.Access)
 	}
 	class.Override(&mutable)
 	return len(parameters) > 0, nil
