@@ -29,6 +29,7 @@ type crowd struct {
 	names, arrivals rounds
 
 	size    int                // guarded by together.mu
+	asks    bool               // together; guarded by together.mu
 	changes map[string]*rounds // by the status that is waited with; guarded by together.mu
 }
 
@@ -45,18 +46,26 @@ func (t *Together) join(session *openstack.Session) *crowd {
 		t.crowds[session] = c
 	}
 	c.size++
+	c.asks = c.asks || c.size >= many
 	return c
 }
 
 func (c *crowd) leave() {
 	c.together.mu.Lock()
 	defer c.together.mu.Unlock()
-	if c.size--; c.size == 0 {
+	c.size--
+	c.asks = c.asks && c.size > 1
+	if c.size == 0 {
 		delete(c.together.crowds, c.session)
 	}
 }
 
-func (c *crowd) large() bool { return c.now() >= many }
+// large says whether to ask together: from many on, until but one is left.
+func (c *crowd) large() bool {
+	c.together.mu.Lock()
+	defer c.together.mu.Unlock()
+	return c.asks
+}
 
 // now is how many there are.
 func (c *crowd) now() int {
