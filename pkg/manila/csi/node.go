@@ -114,6 +114,9 @@ func (n *Node) NodeStageVolume(ctx context.Context, r *csi.NodeStageVolumeReques
 }
 
 func (n *Node) stage(ctx context.Context, v *staged) (err error) {
+	if last, _ := n.volumes.get(v.id); last.hung {
+		n.relocate(ctx, v)
+	}
 	if v.attributes.Protocol == params.NFS {
 		err = n.stageNFS(ctx, v)
 	} else {

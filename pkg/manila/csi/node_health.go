@@ -26,6 +26,7 @@ type volumes struct {
 type known struct {
 	staging string
 	failure string // why it could not be staged the last time; empty: it could
+	hung    bool   // because nobody answered
 }
 
 // seen notes that a volume is staged at a path.
@@ -35,7 +36,7 @@ func (v *volumes) seen(id, staging string) { v.note(id, known{staging: staging})
 func (v *volumes) tried(id, staging string, err error) {
 	k := known{staging: staging}
 	if err != nil {
-		k.failure = err.Error()
+		k.failure, k.hung = err.Error(), errors.Is(err, mount.ErrHung)
 	}
 	v.note(id, k)
 }
