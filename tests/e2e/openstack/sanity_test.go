@@ -30,6 +30,7 @@ func TestSanity(t *testing.T) { //nolint:paralleltest // Ginkgo has global state
 	config.Address, config.ControllerAddress = d.socket("manila-node"), d.socket("manila-controller")
 	config.TargetPath, config.StagingPath = filepath.Join(d.dir, "target"), filepath.Join(d.dir, "staging")
 	config.TestVolumeParameters = map[string]string{"protocol": "CEPHFS", "type": "cephfs"}
+	config.TestVolumeMutableParameters = map[string]string{"appendShareMetadata": `{"tier":"gold"}`}
 	const gib = 1 << 30
 	config.TestVolumeSize, config.TestVolumeExpandSize = gib, 2*gib
 	begin := time.Now()
