@@ -1,0 +1,164 @@
+package csi_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	spec "github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"mooring/pkg/manila/csi"
+	"mooring/pkg/openstack/openstacksim"
+)
+
+func attached(t *testing.T) *driver {
+	t.Helper()
+	step := 10 * time.Millisecond
+	d := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Grant: step, Deny: step}})
+	d.controller.Attach = true
+	return d
+}
+
+func publishTo(v *spec.Volume, node string, readOnly bool) *spec.ControllerPublishVolumeRequest {
+	return &spec.ControllerPublishVolumeRequest{VolumeId: v.GetVolumeId(), NodeId: node, VolumeCapability: rwx(), VolumeContext: v.GetVolumeContext(), Readonly: readOnly}
+}
+
+// TestPublishNFS: each node gets a rule of its own while it has the volume, many at once, and the volume has none before and after.
+func TestPublishNFS(t *testing.T) {
+	t.Parallel()
+	d := attached(t)
+	v := d.create(t, "NFS")
+	if got := d.Manila.Counts(); got.Rules != 0 {
+		t.Fatalf("the new volume has %+v", got)
+	}
+	const nodes = 20
+	all := func(do func(node string) error) {
+		t.Helper()
+		errs := make(chan error, nodes)
+		for i := range nodes {
+			go func() { errs <- do(fmt.Sprintf("node-%d/10.0.1.%d", i, i+1)) }()
+		}
+		for range nodes {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for range 2 {
+		all(func(node string) error {
+			_, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, node, false))
+			return err
+		})
+		if got := d.Manila.Counts(); got.Rules != nodes {
+			t.Fatalf("published to %d nodes: %+v", nodes, got)
+		}
+	}
+	if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, "node-0/10.0.1.1", true)); status.Code(err) != codes.AlreadyExists {
+		t.Errorf("published again, to read: %v", err)
+	}
+	for range 2 {
+		all(func(node string) error {
+			_, err := d.controller.ControllerUnpublishVolume(t.Context(), &spec.ControllerUnpublishVolumeRequest{VolumeId: v.GetVolumeId(), NodeId: node})
+			return err
+		})
+		if got := d.Manila.Counts(); got.Rules != 0 {
+			t.Fatalf("unpublished: %+v", got)
+		}
+	}
+}
+
+// TestPublishCephFS: the node mounts with the user of its level, by the rule that the publish context names; no key is in there.
+func TestPublishCephFS(t *testing.T) {
+	t.Parallel()
+	d := attached(t)
+	d.node.Clouds = d.controller.Clouds
+	v := d.create(t, "CEPHFS")
+	for _, c := range []struct {
+		node     string
+		readOnly bool
+		rules    int
+	}{{"n1/10.0.0.1", false, 1}, {"n2/10.0.0.2", true, 2}, {"n3/", true, 2}} {
+		published, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, c.node, c.readOnly))
+		if err != nil {
+			t.Fatal(err)
+		}
+		context := published.GetPublishContext()
+		if len(context) != 1 || len(context["shareAccessID"]) != 36 {
+			t.Errorf("%s: the publish context is %v", c.node, context)
+		}
+		if got := d.Manila.Counts(); got.Rules != c.rules {
+			t.Errorf("%s: %+v, want %d rules", c.node, got, c.rules)
+		}
+	}
+	if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, "n2/10.0.0.2", false)); status.Code(err) != codes.AlreadyExists {
+		t.Errorf("published again, to write: %v", err)
+	}
+	if _, err := d.controller.ControllerUnpublishVolume(t.Context(), &spec.ControllerUnpublishVolumeRequest{VolumeId: v.GetVolumeId()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, "n2/10.0.0.2", false)); err != nil {
+		t.Errorf("unpublished from all nodes, and published to write: %v", err)
+	}
+}
+
+func TestPublishIsRefused(t *testing.T) {
+	t.Parallel()
+	d := attached(t)
+	v := d.create(t, "NFS")
+	for node, want := range map[string]codes.Code{
+		"node-1": codes.NotFound, "node-1/10.0.0.300": codes.NotFound, "node-1/": codes.FailedPrecondition, "node-1/fd00::1": codes.FailedPrecondition, "node-1/10.0.0.1": codes.OK,
+	} {
+		_, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, node, false))
+		if status.Code(err) != want || want == codes.FailedPrecondition && !strings.Contains(err.Error(), "--node-cidr") {
+			t.Errorf("%s: %v, want %v", node, err, want)
+		}
+	}
+	gone := &spec.Volume{VolumeId: "7f3d0a52-1d9b-4c53-9c0a-2b1d3e4f5a6b", VolumeContext: v.GetVolumeContext()}
+	gone.VolumeContext["shareID"] = gone.GetVolumeId()
+	if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(gone, "n/10.0.0.1", false)); status.Code(err) != codes.NotFound {
+		t.Errorf("a volume that is gone: %v", err)
+	}
+	for _, id := range []string{gone.GetVolumeId(), "fake"} {
+		if _, err := d.controller.ControllerUnpublishVolume(t.Context(), &spec.ControllerUnpublishVolumeRequest{VolumeId: id, NodeId: "n/10.0.0.1"}); err != nil {
+			t.Errorf("unpublished %s, that is gone: %v", id, err)
+		}
+	}
+}
+
+// TestPublishOfOthers: a volume with static access, or somebody's own rules, is published without a call.
+func TestPublishOfOthers(t *testing.T) {
+	t.Parallel()
+	d := attached(t)
+	for _, access := range []string{"static", "none"} {
+		v := d.create(t, "NFS", func(r *spec.CreateVolumeRequest) { r.Name, r.Parameters["access"] = access, access })
+		before := d.Manila.Counts()
+		d.Calls.Reset()
+		if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, "n/10.0.0.1", false)); err != nil {
+			t.Error(err)
+		}
+		if _, calls := d.counts(); len(calls) != 0 {
+			t.Errorf("%s: publish made %q", access, calls)
+		}
+		if _, err := d.controller.ControllerUnpublishVolume(t.Context(), &spec.ControllerUnpublishVolumeRequest{VolumeId: v.GetVolumeId()}); err != nil {
+			t.Error(err)
+		}
+		if after := d.Manila.Counts(); after != before {
+			t.Errorf("%s: %+v became %+v", access, before, after)
+		}
+	}
+}
+
+func FuzzParseNodeID(f *testing.F) {
+	for _, s := range []string{"", "/", "node-1", "node-1/", "node-1/10.0.0.1", "node-1/10.0.0.1,fd00::1", "node-1/10.0.0.1,10.0.0.1", "n/fe80::1%eth0", "n/::ffff:10.0.0.1", "a b/10.0.0.1", "n/0.0.0.0"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		id, err := csi.ParseNodeID(s)
+		if err == nil && (id.String() != s || len(s) > 256 || csi.CheckNodeName(id.Name) != nil) {
+			t.Errorf("%q became %+v and %q", s, id, id.String())
+		}
+	})
+}
