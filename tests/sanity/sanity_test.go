@@ -61,7 +61,7 @@ func TestSanity(t *testing.T) { //nolint:paralleltest // Ginkgo has global state
 func (d *driver) start(t *testing.T) *csisanity.TestConfig {
 	t.Helper()
 	cloud, err := openstacksim.Start(openstacksim.Config{Manila: openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{
-		Create: 200 * time.Millisecond, Delete: 100 * time.Millisecond, Grant: 200 * time.Millisecond, Extend: 200 * time.Millisecond,
+		Create: 300 * time.Millisecond, Delete: 100 * time.Millisecond, Grant: 100 * time.Millisecond, Extend: 200 * time.Millisecond, Resized: 20 * time.Millisecond,
 		Snapshot: 200 * time.Millisecond, SnapshotDelete: 100 * time.Millisecond, CreateFromSnapshot: 200 * time.Millisecond,
 	}}})
 	if err != nil {

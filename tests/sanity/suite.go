@@ -2,7 +2,6 @@
 package sanity
 
 import (
-	"strings"
 	"testing"
 
 	csisanity "github.com/kubernetes-csi/csi-test/v5/pkg/sanity"
@@ -15,16 +14,23 @@ import (
 // capability that the driver does not declare. Ginkgo has global state: there may be one Run in a process.
 func Run(t *testing.T, title string, drivers map[string]*csisanity.TestConfig) {
 	t.Helper()
+	can := map[string]map[string]bool{}
 	for name, config := range drivers {
+		can[name] = declared(t, config)
 		ginkgo.Describe(name, func() { csisanity.GinkgoTest(config) })
 	}
-	passed := map[string]int{}
+	passed, skipped := map[string]int{}, map[string]map[string]int{}
 	ginkgo.ReportAfterEach(func(r ginkgo.SpecReport) {
-		switch {
-		case r.State == types.SpecStatePassed:
+		switch r.State {
+		case types.SpecStatePassed:
 			passed[r.ContainerHierarchyTexts[0]]++
-		case r.State == types.SpecStateSkipped && !forLackOfCapability(r.Failure.Message):
-			t.Errorf("skipped for another reason than an undeclared capability: %s: %s", r.FullText(), r.Failure.Message)
+		case types.SpecStateSkipped:
+			name := r.ContainerHierarchyTexts[0]
+			if skipped[name] == nil {
+				skipped[name] = map[string]int{}
+			}
+			skipped[name][r.Failure.Message]++
+		default: // Ginkgo tells t of the others
 		}
 	})
 	gomega.RegisterFailHandler(ginkgo.Fail)
@@ -35,18 +41,6 @@ func Run(t *testing.T, title string, drivers map[string]*csisanity.TestConfig) {
 			t.Errorf("%s: %d specs passed, want at least %d", name, passed[name], least)
 		}
 		t.Logf("%s: %d specs passed", name, passed[name])
+		lacking(t, name, can[name], skipped[name])
 	}
-}
-
-// forLackOfCapability knows the reasons for which a spec may be skipped: the driver does not claim to be able to.
-func forLackOfCapability(message string) bool {
-	for _, s := range []string{
-		"not supported", "does not have", "Unsupported", "unsupported", "not provided",
-		"testnodevolumeattachlimit not enabled", // the node claims no max_volumes_per_node
-	} {
-		if strings.Contains(message, s) {
-			return true
-		}
-	}
-	return false
 }
