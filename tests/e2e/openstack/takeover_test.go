@@ -16,7 +16,7 @@ func TestTakeover(t *testing.T) {
 		t.Skip("mounting needs root")
 	}
 	d := newCSI(t, "demo")
-	flags := []string{"--driver-name", takeover.CEPHFS, "--share-protocol", "CEPHFS"}
+	flags := []string{"--driver-name", takeover.CEPHFS, "--share-protocol", "CEPHFS"} // no --attach: of that name it is false
 	d.start(t, "manila-controller", append(flags, "--cluster-id", "e2e")...)
 	d.startWithout(t, "manila-node", append(flags, "--node-id", "node-1")...)
 	d.connect(t)
