@@ -15,9 +15,10 @@ func ruleOf(kind, to, level, state string, nodes ...string) Rule {
 	return Rule{ID: "r-" + to, Kind: kind, To: to, Level: level, State: state, Key: "k", Metadata: m}
 }
 
-func of(cluster string, r Rule) Rule {
+// elsewhere makes it a rule of another cluster.
+func elsewhere(r Rule) Rule {
 	r.Metadata = maps.Clone(r.Metadata)
-	r.Metadata[ClusterKey] = cluster
+	r.Metadata[ClusterKey] = "c2"
 	return r
 }
 
@@ -43,7 +44,7 @@ func TestNextAdmit(t *testing.T) {
 		"active, for all nodes":              {[]Rule{ruleOf(KindIP, to, "rw", "active")}, nil, ActionDone, nil},
 		"active, somebody else's":            {[]Rule{foreign}, nil, ActionDone, nil},
 		"active, somebody else's level":      {[]Rule{foreignRO}, nil, ActionFail, ErrOtherAccess},
-		"active, of another cluster":         {[]Rule{of("c2", ruleOf(KindIP, to, "rw", "active", "n1"))}, nil, ActionDone, nil},
+		"active, of another cluster":         {[]Rule{elsewhere(ruleOf(KindIP, to, "rw", "active", "n1"))}, nil, ActionDone, nil},
 		"error, of an earlier call":          {[]Rule{ruleOf(KindIP, to, "rw", "error", "n1")}, nil, ActionDeny, nil},
 		"error, just made":                   {[]Rule{ruleOf(KindIP, to, "rw", "error", "n1")}, []string{"r-" + to}, ActionFail, ErrRuleFailed},
 		"error, somebody else's":             {[]Rule{foreignBad}, nil, ActionFail, ErrRuleFailed},
@@ -55,7 +56,7 @@ func TestNextAdmit(t *testing.T) {
 		"old address, shared":                {[]Rule{ruleOf(KindIP, old, "rw", "active", "n1", "n2"), ruleOf(KindIP, to, "rw", "active", "n1")}, nil, ActionUnmark, nil},
 		"old address, leaving":               {[]Rule{ruleOf(KindIP, old, "rw", "denying", "n1"), ruleOf(KindIP, to, "rw", "active", "n1")}, nil, ActionDone, nil},
 		"old address, other level":           {[]Rule{ruleOf(KindIP, old, "ro", "active", "n1")}, nil, ActionFail, ErrOtherAccess},
-		"old address, of another cluster's":  {[]Rule{of("c2", ruleOf(KindIP, old, "rw", "active", "n1")), ruleOf(KindIP, to, "rw", "active", "n1")}, nil, ActionDone, nil},
+		"old address, of another cluster's":  {[]Rule{elsewhere(ruleOf(KindIP, old, "rw", "active", "n1")), ruleOf(KindIP, to, "rw", "active", "n1")}, nil, ActionDone, nil},
 		"other nodes' rules do not interest": {[]Rule{ruleOf(KindIP, old, "ro", "error", "n2"), ruleOf(KindIP, to, "rw", "active", "n1")}, nil, ActionDone, nil},
 	} {
 		step := NextAdmit(&Admission{Grant{KindIP, to, "rw"}, "c1", "n1"}, &Observed{Rules: c.rules, RulesKnown: true, Granted: c.granted})
@@ -99,13 +100,13 @@ func TestNextDismiss(t *testing.T) {
 		"another node's":              {ruleOf(KindIP, to, "rw", "active", "n2"), "n1", nil, ActionDone, nil},
 		"another node's, too":         {ruleOf(KindIP, to, "rw", "active", "n1", "n2"), "n1", nil, ActionUnmark, nil},
 		"for all nodes":               {ruleOf(KindIP, to, "rw", "active"), "n1", nil, ActionDone, nil},
-		"of another cluster":          {of("c2", ruleOf(KindIP, to, "rw", "active", "n1")), "n1", nil, ActionDone, nil},
+		"of another cluster":          {elsewhere(ruleOf(KindIP, to, "rw", "active", "n1")), "n1", nil, ActionDone, nil},
 		"somebody else's":             {Rule{ID: "r", Kind: KindIP, To: to, State: "error"}, "n1", nil, ActionDone, nil},
 		"a cephx user stays":          {ruleOf(KindCephx, "u", "rw", "active", "n1"), "n1", nil, ActionUnmark, nil},
 		"a cephx user of nobody":      {ruleOf(KindCephx, "u", "rw", "active"), "", nil, ActionDone, nil},
 		"all nodes":                   {ruleOf(KindIP, to, "rw", "active", "n1", "n2"), "", nil, ActionDeny, nil},
 		"all nodes of a cephx user":   {ruleOf(KindCephx, "u", "rw", "active", "n1", "n2"), "", nil, ActionUnmark, nil},
-		"all nodes, not other's":      {of("c2", ruleOf(KindIP, to, "rw", "active", "n1")), "", nil, ActionDone, nil},
+		"all nodes, not other's":      {elsewhere(ruleOf(KindIP, to, "rw", "active", "n1")), "", nil, ActionDone, nil},
 		"all nodes, not for everyone": {ruleOf(KindIP, to, "rw", "active"), "", nil, ActionDone, nil},
 	} {
 		step := NextDismiss("c1", c.node, &Observed{Rules: []Rule{c.rule}, RulesKnown: true, Denied: c.denied})
