@@ -104,6 +104,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{`manila.node.cidrs=["10.0.0.5"]`, "/manila/node/cidrs"},
 		{`manila.storageClasses.nfs.clients=["node-1"]`, "/manila/storageClasses/nfs/clients"},
 		{`manila.storageClasses.cephfs.nodeStageSecret=""`, "/manila/storageClasses/cephfs/nodeStageSecret"},
+		{`manila.cephSecretsNamespace="Not_A_Name"`, "/manila/cephSecretsNamespace"},
 		{`kms.clusterID=""`, "/kms/clusterID"},
 		{`kms.keyIDs=[]`, "/kms/keyIDs"},
 		{`kms.keyIDs=["my-key"]`, "/kms/keyIDs"},
