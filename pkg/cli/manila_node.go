@@ -27,7 +27,8 @@ func manilaNode() *mode {
 		name:  "manila-node",
 		short: "Serves the CSI node: mounts shares of Manila",
 		long: "manila-node is the node part of a CSI driver for OpenStack Manila: it mounts shares, NFS and CephFS alike. It runs on every node,\n" +
-			"and registers itself with kubelet (--registration-dir). NFS needs no OpenStack credential; CephFS needs one, here or in the node-stage secret of the class.",
+			"and registers itself with kubelet (--registration-dir). NFS needs no OpenStack credential; CephFS needs one, here or in the node-stage secret of the class, unless\n" +
+			"that secret has the cephx key of the volume.",
 		cloud:   cloudOptional,
 		options: &manilaNodeOptions{},
 	}
