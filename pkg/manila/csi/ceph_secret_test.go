@@ -73,8 +73,15 @@ func TestKeySecret(t *testing.T) {
 	if call.FSType != "ceph" || !strings.Contains(call.Data, "name="+secret["userID"]) || !slices.Contains(d.Secrets(), secret["userKey"]) {
 		t.Errorf("mounted by %+v", call)
 	}
+	stage.Secrets, stage.StagingTargetPath = nil, filepath.Join(d.dir, "again") // the node still knows the key
+	if _, err := d.node.NodeStageVolume(t.Context(), stage); err != nil {
+		t.Error(err)
+	}
 	if calls := d.Calls.All(); len(calls) > 0 {
 		t.Errorf("staging made %d calls", len(calls))
+	}
+	if _, err := d.node.NodeUnstageVolume(t.Context(), &spec.NodeUnstageVolumeRequest{VolumeId: v.GetVolumeId(), StagingTargetPath: stage.GetStagingTargetPath()}); err != nil {
+		t.Error(err)
 	}
 	d.takeAway(t, v)
 	stage.Secrets = map[string]string{"userID": "u"}

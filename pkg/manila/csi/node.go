@@ -261,11 +261,15 @@ func (n *Node) share(ctx context.Context, v *staged) (*manila.Client, *manila.Sh
 // cephxRule asks Manila for the volume's cephx user and key, once: a pod that comes back does not ask again. The key is kept in
 // memory until the volume is unstaged.
 func (n *Node) cephxRule(ctx context.Context, v *staged) (*manila.Rule, error) {
-	rule, err := givenRule(v.secret)
-	if rule != nil || err != nil {
-		return rule, err
-	}
 	as := mountedAs{v.id, v.rule}
+	rule, err := givenRule(v.secret)
+	if err != nil {
+		return nil, err
+	}
+	if rule != nil {
+		n.remember(as, rule) // for a publish without a secret that finds the mount dead
+		return rule, nil
+	}
 	n.mu.Lock()
 	rule = n.keys[as]
 	n.mu.Unlock()
@@ -279,13 +283,17 @@ func (n *Node) cephxRule(ctx context.Context, v *staged) (*manila.Rule, error) {
 	if rule, err = client.CephxRule(ctx, share.ID, v.rule); err != nil {
 		return nil, err
 	}
+	n.remember(as, rule)
+	return rule, nil
+}
+
+func (n *Node) remember(as mountedAs, rule *manila.Rule) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.keys == nil {
 		n.keys = map[mountedAs]*manila.Rule{}
 	}
 	n.keys[as] = rule
-	return rule, nil
 }
 
 func (n *Node) forget(id string) {
