@@ -88,7 +88,7 @@ func fromAPI(s *shares.Share) *Share {
 	return &Share{
 		ID: s.ID, Name: s.Name, Status: s.Status, Protocol: strings.ToUpper(s.ShareProto), Type: s.ShareTypeName, TypeID: s.ShareType, Zone: s.AvailabilityZone,
 		NetworkID: s.ShareNetworkID, SnapshotID: s.SnapshotID, SizeGiB: s.Size, Metadata: s.Metadata, CreateFromSnapshot: s.CreateShareFromSnapshotSupport, CreatedAt: s.CreatedAt,
-		CanSnapshot: s.SnapshotSupport, HasReplicas: s.HasReplicas,
+		CanSnapshot: s.SnapshotSupport, HasReplicas: s.HasReplicas, GroupID: s.ShareGroupID,
 	}
 }
 
@@ -140,9 +140,13 @@ func (a *api) get(ctx context.Context, id string) (*Share, error) {
 }
 
 func (a *api) create(ctx context.Context, spec *Spec) (*Share, error) {
+	hints, err := a.hints(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("creating share %q: %w", spec.Name, err)
+	}
 	s, err := shares.Create(ctx, a.client, shares.CreateOpts{
 		ShareProto: spec.Protocol, Size: spec.SizeGiB, Name: spec.Name, ShareType: spec.Type, SnapshotID: spec.SnapshotID, Metadata: spec.metadata(),
-		ShareNetworkID: spec.NetworkID, AvailabilityZone: spec.Zone,
+		ShareNetworkID: spec.NetworkID, AvailabilityZone: spec.Zone, ShareGroupID: spec.GroupID, SchedulerHints: hints,
 	}).Extract()
 	if err = wrap(err); errors.Is(err, openstack.ErrNotFound) {
 		return nil, fmt.Errorf("creating share %q: %w: %w", spec.Name, ErrReference, err)
@@ -242,7 +246,7 @@ func fromRule(r *shareaccessrules.ShareAccess) Rule {
 // delete asks for the deletion. refused is true when Manila won't in the share's current status; that there is no share is
 // no error.
 func (a *api) delete(ctx context.Context, id string) (refused bool, err error) {
-	err = wrap(shares.Delete(ctx, a.client, id).ExtractErr())
+	err = a.deleteUnseen(ctx, id)
 	e, ok := errors.AsType[*openstack.Error](err)
 	switch {
 	case err == nil || errors.Is(err, openstack.ErrNotFound):

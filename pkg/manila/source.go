@@ -82,7 +82,7 @@ func (p *provision) abandon(ctx context.Context, cause error) error {
 	if p.cloning == nil {
 		return cause
 	}
-	for _, final := range []error{openstack.ErrQuota, openstack.ErrInvalid, openstack.ErrForbidden, ErrReference, ErrTooLarge, ErrZones} {
+	for _, final := range []error{openstack.ErrQuota, openstack.ErrInvalid, openstack.ErrForbidden, ErrReference, ErrTooLarge, ErrTooOld, ErrZones} {
 		if !errors.Is(cause, final) {
 			continue
 		}

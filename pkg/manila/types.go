@@ -33,6 +33,7 @@ type Share struct {
 	ID, Name, Status, Protocol      string
 	Type, TypeID                    string
 	Zone, NetworkID, SnapshotID     string
+	GroupID                         string // of its share group; empty: it is in none
 	SizeGiB                         int
 	Metadata                        map[string]string
 	CreateFromSnapshot, CanSnapshot bool
@@ -125,6 +126,10 @@ type Spec struct {
 	Zone, NetworkID string
 	// Zones, instead of Zone, are availability zones of which any will do. A new share goes to the first that has a place for it.
 	Zones []string
+	// GroupID is the share group that a new share gets into.
+	GroupID string
+	// SameHost and DifferentHost are shares, by id or by name, on whose back end a new share goes, or must not go.
+	SameHost, DifferentHost []string
 	// SnapshotID is the snapshot, CloneOf the share whose contents a new share gets; at most one of them. It is then made as
 	// large as its source, if that is larger.
 	SnapshotID, CloneOf string

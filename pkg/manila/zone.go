@@ -58,10 +58,13 @@ func (p *provision) refuse(ctx context.Context, zone string, cause error) {
 }
 
 // refusedZone knows the answers by which Manila refuses a zone: it has none of that name, the share type is not for it, or a snapshot
-// is elsewhere (_create in manila/api/v1/shares.py, create in manila/share/api.py).
+// or a share group is elsewhere (_create in manila/api/v1/shares.py, create in manila/share/api.py).
 func refusedZone(err error) bool {
 	e, ok := errors.AsType[*openstack.Error](err)
-	return ok && (errors.Is(err, openstack.ErrNotFound) || errors.Is(err, openstack.ErrInvalid)) && strings.Contains(strings.ToLower(e.Message), "availability zone")
+	if !ok || !errors.Is(err, openstack.ErrNotFound) && !errors.Is(err, openstack.ErrInvalid) {
+		return false
+	}
+	return strings.Contains(strings.ToLower(e.Message), "availability zone") || strings.Contains(e.Message, "Share cannot have AZ")
 }
 
 // elsewhere says whether a share for which the scheduler found no host, in one of several zones, goes to the next one. The share

@@ -25,6 +25,7 @@ var (
 	errBusy         = errors.New("another request for this volume is under way")
 	errZone         = errors.New("the node's availability zone is not known")
 	errKeySecret    = errors.New("the Secret with the volume's cephx key can't be seen to")
+	errClaim        = errors.New("the claim's annotations can't be read")
 	errNoCredential = errors.New("there is no OpenStack credential")
 )
 
@@ -51,6 +52,7 @@ func table() []code {
 		{errRequest, "errRequest", codes.InvalidArgument},
 		{errRange, "errRange", codes.OutOfRange},
 		{errZone, "errZone", codes.Unavailable},
+		{errClaim, "errClaim", codes.Unavailable},
 		{errNoCredential, "errNoCredential", codes.FailedPrecondition},
 		{params.ErrInvalid, "params.ErrInvalid", codes.InvalidArgument},
 		{manila.ErrZones, "manila.ErrZones", codes.ResourceExhausted},

@@ -27,6 +27,8 @@ type Controller struct {
 	KeySecrets keySecrets
 	// Attach says that Kubernetes attaches volumes, so that nodes can be let in one by one (CSIDriver, attachRequired).
 	Attach bool
+	// Claims reads annotations of claims; nil without Kubernetes: then classes alone count.
+	Claims claims
 
 	locks keylock.Locks // per volume name, per volume id, and per volume and node
 }
@@ -79,6 +81,9 @@ func (c *Controller) CreateVolume(ctx context.Context, r *csi.CreateVolumeReques
 		return nil, answer(errBusy)
 	}
 	defer unlock()
+	if err := c.neighbours(ctx, class, spec); err != nil {
+		return nil, answer(err)
+	}
 	volume, err := client.Provision(ctx, spec)
 	if err == nil && !volume.Made && len(r.GetMutableParameters()) > 0 {
 		err = c.catchUp(ctx, client, volume.Share.ID, r.GetMutableParameters())

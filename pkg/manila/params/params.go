@@ -39,6 +39,9 @@ type Class struct {
 	// AutoTopology takes the zone from the request's accessibility requirements, unless there is Availability.
 	AutoTopology   bool
 	ShareNetworkID string
+	GroupID        string // share group; empty: none
+	// Affinity and AntiAffinity are ids or names of shares, with which the share goes, or not.
+	Affinity, AntiAffinity []string
 	// Metadata is appended to the share's metadata.
 	Metadata map[string]string
 	// NFSClients are the networks that get access, in CIDR notation.

@@ -119,7 +119,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{map[string]string{"protocol": "SMB"}, []string{`"SMB" is neither NFS nor CEPHFS`}},
 		{map[string]string{"autoTopology": "maybe"}, []string{"autoTopology: it has to be true or false"}},
 		{map[string]string{"access": "Node"}, []string{`access: "Node" is neither node nor static nor none`}},
-		{map[string]string{"groupID": "x", "affinity": "y"}, []string{"affinity: it", "groupID: it"}},
+		{map[string]string{"groupID": "x", "affinity": "a,,b", "antiAffinity": ""}, []string{"affinity: \"a,,b\" has an empty element", "groupID: \"x\" is no UUID", "antiAffinity: "}},
 		{map[string]string{"appendShareMetadata": `{"a": 1}`}, []string{"JSON object of strings"}},
 		{map[string]string{"appendShareMetadata": `{"a": ""}`}, []string{`entry "a"`}},
 		{map[string]string{"nfs-shareClient": "10.0.0.1/8"}, []string{"host bits set: write 10.0.0.0/8"}},

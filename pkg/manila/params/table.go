@@ -34,6 +34,7 @@ type key struct {
 	doc      string
 
 	class      func(*Class, string) error
+	claim      func(*Class, string) error // annotations of the claim
 	attributes func(*Attributes, string) error
 	secret     func(*Secret, string) error
 	snapshot   func(*SnapshotClass, string) error
@@ -42,7 +43,7 @@ type key struct {
 
 // table is all keys, in the order of the documentation.
 func table() []key {
-	return slices.Concat(classKeys(), sharedKeys(), attributeKeys(), laterKeys(), mutableKeys(), snapshotKeys(), secretKeys())
+	return slices.Concat(classKeys(), sharedKeys(), attributeKeys(), neighbourKeys(), mutableKeys(), snapshotKeys(), secretKeys())
 }
 
 // classKeys are the parameters of a StorageClass alone.
@@ -177,23 +178,6 @@ func attributeKeys() []key {
 			name: "storage.kubernetes.io/csiProvisionerIdentity", value: "text", fallback: "none", doc: "Written by external-provisioner; without effect.",
 			attributes: func(*Attributes, string) error { return nil },
 		},
-	}
-}
-
-// laterKeys are keys of CPO whose features are not there yet: a class that relies on one is refused, not misunderstood. In
-// volumeAttributes they only inform, as they do with CPO.
-func laterKeys() []key {
-	refuse := func(_ *Class, v string) error {
-		if v == "" || v == "false" {
-			return nil
-		}
-		return errors.New("it is not there yet in this version; leave it out")
-	}
-	inform := func(*Attributes, string) error { return nil }
-	return []key{
-		{name: "groupID", value: "UUID", fallback: "none", doc: "Share groups are not there yet: refused in a class, informative in a volume.", class: refuse, attributes: inform},
-		{name: "affinity", value: "share ids", fallback: "none", doc: "Not there yet: refused in a class, informative in a volume.", class: refuse, attributes: inform},
-		{name: "antiAffinity", value: "share ids", fallback: "none", doc: "Not there yet: refused in a class, informative in a volume.", class: refuse, attributes: inform},
 	}
 }
 
@@ -375,6 +359,7 @@ func Markdown() string {
 		{PlaceClass, "StorageClass parameters", func(k *key) bool { return k.class != nil }},
 		{PlaceAttributesClass, "VolumeAttributesClass parameters", func(k *key) bool { return k.mutable != nil }},
 		{PlaceAttributes, "volumeAttributes of a PersistentVolume", func(k *key) bool { return k.attributes != nil }},
+		{PlaceClaim, "Annotations of a PersistentVolumeClaim", func(k *key) bool { return k.claim != nil }},
 		{PlaceSnapshotClass, "VolumeSnapshotClass parameters", func(k *key) bool { return k.snapshot != nil }},
 		{PlaceSecret, "Keys of a secret with an OpenStack credential", func(k *key) bool { return k.secret != nil }},
 	} {

@@ -140,6 +140,8 @@ type Manila struct {
 	rules      map[string]*manilaRule
 	snapshots  map[string]*manilaSnap
 	networks   map[string]*manilaNetwork
+	groups     map[string]*manilaGroup
+	groupTypes map[string]*manilaGroupType
 	messages   []*manilaMessage
 	quotas     map[string]ManilaQuota            // by project
 	typeQuotas map[string]map[string]ManilaQuota // by project, then share type id
@@ -158,7 +160,7 @@ type manilaCephUser struct{ project, key string }
 func newManila(c *Cloud, cfg ManilaConfig) *Manila {
 	m := &Manila{
 		cloud: c, shares: map[string]*manilaShare{}, rules: map[string]*manilaRule{}, snapshots: map[string]*manilaSnap{},
-		networks: map[string]*manilaNetwork{}, quotas: map[string]ManilaQuota{}, typeQuotas: map[string]map[string]ManilaQuota{},
+		networks: map[string]*manilaNetwork{}, groups: map[string]*manilaGroup{}, groupTypes: map[string]*manilaGroupType{}, quotas: map[string]ManilaQuota{}, typeQuotas: map[string]map[string]ManilaQuota{},
 		cephKeys: map[string]manilaCephUser{},
 	}
 	if cfg.MaxMicroversion == "" {
@@ -470,6 +472,7 @@ func (m *Manila) routes() []route {
 	rs = append(rs, m.shareRoutes()...)
 	rs = append(rs, m.snapshotRoutes()...)
 	rs = append(rs, m.replicaRoutes()...)
+	rs = append(rs, m.groupRoutes()...)
 	return append(rs, m.otherRoutes()...)
 }
 

@@ -31,6 +31,7 @@ type manilaShare struct {
 	id, name, description, project, user, proto, status string
 	typ                                                 *manilaType
 	size                                                int
+	group                                               string
 	zone, snapshot, network, instance                   string
 	metadata                                            map[string]string
 	public                                              bool
@@ -115,7 +116,7 @@ func (m *Manila) shareView(c *manilaCall, s *manilaShare) map[string]any {
 		{16, map[string]any{"user_id": s.user}},
 		{24, map[string]any{"create_share_from_snapshot_support": s.typ.can("create_share_from_snapshot_support")}},
 		{27, map[string]any{"revert_to_snapshot_support": s.typ.can("revert_to_snapshot_support")}},
-		{31, map[string]any{"share_group_id": nil, "source_share_group_snapshot_member_id": nil}},
+		{31, map[string]any{"share_group_id": manilaNull(s.group), "source_share_group_snapshot_member_id": nil}},
 		{32, map[string]any{"mount_snapshot_support": s.typ.can("mount_snapshot_support")}},
 		{54, map[string]any{"progress": manilaNull(s.progress)}},
 		{69, map[string]any{"is_soft_deleted": false, "scheduled_to_be_deleted_at": nil}},
@@ -186,6 +187,9 @@ func (m *Manila) createShare(c *manilaCall) (manilaAnswer, error) {
 	if err := m.resolveType(s, manilaText(body, "share_type", "volume_type")); err != nil {
 		return manilaAnswer{}, err
 	}
+	if err := m.joinGroup(c, s, manilaText(body, "share_group_id")); err != nil {
+		return manilaAnswer{}, err
+	}
 	if err := m.checkNewShare(s, body["size"]); err != nil {
 		return manilaAnswer{}, err
 	}
@@ -193,6 +197,9 @@ func (m *Manila) createShare(c *manilaCall) (manilaAnswer, error) {
 		return manilaAnswer{}, err
 	}
 	if err := manilaStorable(s.name); err != nil {
+		return manilaAnswer{}, err
+	}
+	if err := m.hints(c, s, body); err != nil {
 		return manilaAnswer{}, err
 	}
 	s.created, s.request = m.now(), c.id
@@ -313,6 +320,9 @@ func (m *Manila) beginCreate(s *manilaShare) {
 		case s.zone != "" && !slices.Contains(m.zonesOf(s.typ), s.zone):
 			s.status = manilaError
 			m.message(s.project, s.id, "001", "007")
+		case !m.hosts(s):
+			s.status = manilaError
+			m.message(s.project, s.id, "001", "002")
 		default:
 			s.status, s.progress = manilaAvailable, "100%"
 			if s.zone == "" {
@@ -374,12 +384,16 @@ func (m *Manila) deleteShare(c *manilaCall) (manilaAnswer, error) {
 	if err != nil {
 		return manilaAnswer{}, err
 	}
+	if err := leaveGroup(c, s); err != nil {
+		return manilaAnswer{}, err
+	}
 	if !slices.Contains([]string{manilaAvailable, manilaError, "inactive"}, s.status) {
 		return manilaAnswer{}, &manilaFaultError{http.StatusForbidden, manilaInvalidShareText}
 	}
 	if err := m.checkDependents(s); err != nil {
 		return manilaAnswer{}, err
 	}
+	m.forgetHints(s)
 	s.request = c.id
 	m.beginDelete(s, false)
 	return manilaAnswer{status: http.StatusAccepted}, nil

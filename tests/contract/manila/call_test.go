@@ -222,7 +222,7 @@ func (a *api) cleanUp(t *testing.T, path string) {
 		ctx := context.WithoutCancel(t.Context())
 		for end := time.Now().Add(target.Patience); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 			options := &gophercloud.RequestOpts{
-				MoreHeaders: map[string]string{"X-OpenStack-Manila-API-Version": newest}, OkCodes: []int{202, 400, 403, 404, 409}, KeepResponseBody: true,
+				MoreHeaders: map[string]string{"X-OpenStack-Manila-API-Version": newest}, OkCodes: []int{202, 204, 400, 403, 404, 409}, KeepResponseBody: true,
 			}
 			resp, err := a.client.Request(ctx, http.MethodDelete, a.client.Endpoint+path, options)
 			if err != nil {
