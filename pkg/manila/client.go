@@ -387,7 +387,9 @@ func vanished(id string) error {
 // replace makes room for a new share where an earlier try failed.
 func (p *provision) replace(ctx context.Context) error {
 	o := &p.seen
-	p.client.options.Logger.WarnContext(ctx, "replacing a share in error", slog.String("share_id", o.Share.ID), slog.String("reason", p.api.message(ctx, o.Share.ID)))
+	m := p.api.lastMessage(ctx, o.Share.ID)
+	p.client.options.Logger.WarnContext(ctx, "replacing a share in error", slog.String("share_id", o.Share.ID), slog.String("reason", m.text))
+	p.learn(ctx, m)
 	refused, err := p.api.delete(ctx, o.Share.ID)
 	if err != nil {
 		return err

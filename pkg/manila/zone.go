@@ -67,6 +67,14 @@ func refusedZone(err error) bool {
 	return strings.Contains(strings.ToLower(e.Message), "availability zone") || strings.Contains(e.Message, "Share cannot have AZ")
 }
 
+// learn takes from a share in error that an earlier call has made which zone has no place: a call that had too little time for all zones goes on
+// with the next one.
+func (p *provision) learn(ctx context.Context, m *message) {
+	if o := &p.seen; m.action == actionAllocate && slices.Contains(p.spec.Zones, o.Share.Zone) && p.refused[o.Share.Zone] == nil {
+		p.refuse(ctx, o.Share.Zone, fmt.Errorf("%w: share %s: %s", ErrShareFailed, o.Share.ID, m.text))
+	}
+}
+
 // elsewhere says whether a share for which the scheduler found no host, in one of several zones, goes to the next one. The share
 // in error is then replaced in this very call: nothing is left if no zone has a place.
 func (p *provision) elsewhere(ctx context.Context, m *message) bool {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"mooring/pkg/manila/csi"
 	"mooring/pkg/manila/csi/csitest"
@@ -32,13 +33,21 @@ func ways() map[string]openstacksim.Fault {
 // well, nothing is there twice, and it leaves nothing when all that is listed is deleted. No answer on the way is Internal.
 func TestFaultMatrix(t *testing.T) {
 	t.Parallel()
-	cfg := openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{
+	cfg := threeZones()
+	cfg.Delays = openstacksim.ManilaDelays{
 		Create: 10 * time.Millisecond, Grant: 10 * time.Millisecond, Extend: 10 * time.Millisecond, Snapshot: 10 * time.Millisecond, CreateFromSnapshot: 10 * time.Millisecond,
-	}}
-	for _, rpc := range csitest.Matrix() {
+	}
+	elsewhere := csitest.RPC{Name: "CreateVolume in another zone", Before: csitest.Volume("NFS"), Left: csitest.Things{Shares: 2, Rules: 2}}
+	elsewhere.Request = func(string) proto.Message {
+		r := csitest.Create("new", "NFS", nil)
+		auto("c", "b")(r)
+		return r
+	}
+	for _, rpc := range append(csitest.Matrix(), elsewhere) {
 		t.Run(rpc.Name, func(t *testing.T) {
 			t.Parallel()
 			good := start(t, cfg)
+			good.controller.Topology = true
 			id := good.before(t, rpc)
 			good.Calls.Reset()
 			if _, err := csitest.Server(good.controller)(t.Context(), rpc.Request(id)); err != nil {
@@ -78,7 +87,7 @@ func (d *driver) before(t *testing.T, rpc csitest.RPC) (id string) {
 // process is a controller that knows nothing of the one before it.
 func (d *driver) process() (c *csi.Controller, end func()) {
 	pool := openstack.NewPool(openstack.Options{})
-	return &csi.Controller{ClusterID: d.controller.ClusterID, Clouds: &csi.Clouds{Pool: pool, Own: d.controller.Clouds.Own, Options: d.controller.Clouds.Options}}, pool.Close
+	return &csi.Controller{ClusterID: d.controller.ClusterID, Topology: true, Clouds: &csi.Clouds{Pool: pool, Own: d.controller.Clouds.Own, Options: d.controller.Clouds.Options}}, pool.Close
 }
 
 // converge calls an RPC until it ends well, each time in a process that knows nothing of the one before, and cleans up.

@@ -138,3 +138,27 @@ func TestNodeZone(t *testing.T) {
 		}
 	})
 }
+
+// TestZoneIsNotTriedAgain: a call that finds a share in error, for which a zone had no place, goes on with the next zone.
+func TestZoneIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	d := start(t, threeZones())
+	d.controller.Topology = true
+	if _, err := d.controller.CreateVolume(t.Context(), request("NFS", func(r *spec.CreateVolumeRequest) { r.Parameters["availability"] = "c" })); status.Code(err) != codes.Unavailable {
+		t.Fatalf("got %v", err)
+	}
+	d.Calls.Reset()
+	v := d.create(t, "NFS", auto("c", "b"))
+	if got := v.GetAccessibleTopology()[0].GetSegments()[csi.ZoneKey]; got != "b" {
+		t.Errorf("it is in %s", got)
+	}
+	posts := 0
+	for _, call := range d.Calls.All() {
+		if call.Method == http.MethodPost && strings.HasSuffix(call.Path, "/shares") {
+			posts++
+		}
+	}
+	if posts != 1 {
+		t.Errorf("%d creates, want 1", posts)
+	}
+}

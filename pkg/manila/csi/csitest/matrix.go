@@ -54,6 +54,13 @@ func Matrix() []RPC {
 		{"ListVolumes", Volume("NFS"), func(string) proto.Message { return &csi.ListVolumesRequest{} }, left(1, 0, 1)},
 		{"ListSnapshots", Snapshot("NFS"), func(string) proto.Message { return &csi.ListSnapshotsRequest{} }, left(1, 1, 1)},
 		{"ListSnapshots by id", Snapshot("NFS"), func(id string) proto.Message { return &csi.ListSnapshotsRequest{SnapshotId: id} }, left(1, 1, 1)},
+		{"ControllerGetVolumeHealth", Volume("NFS"), func(id string) proto.Message { return &csi.ControllerGetVolumeHealthRequest{VolumeId: id} }, left(1, 0, 1)},
+		{"ControllerListVolumeHealth", Volume("NFS"), func(string) proto.Message { return &csi.ControllerListVolumeHealthRequest{} }, left(1, 0, 1)},
+		{"CreateVolume with affinity", Volume("NFS"), func(string) proto.Message {
+			r := Create("new", "NFS", nil)
+			r.Parameters["affinity"] = "old"
+			return r
+		}, left(2, 0, 2)},
 		{"GetCapacity", Volume("NFS"), func(string) proto.Message { return &csi.GetCapacityRequest{Parameters: parameters("NFS")} }, left(1, 0, 1)},
 	}
 }
