@@ -94,12 +94,14 @@ type manilaControllerOptions struct {
 	clusterID, secretsNamespace string
 	attach                      bool
 	attachSet                   func() bool
+	claimAnnotations            bool
 }
 
 func (o *manilaControllerOptions) flags(f *pflag.FlagSet) {
 	o.manilaOptions.flags(f)
 	f.StringVar(&o.clusterID, "cluster-id", "", "a name for the cluster: its shares carry it as metadata, and another cluster's share of the same name is not taken for its own")
 	f.StringVar(&o.secretsNamespace, "ceph-secrets-namespace", "", "write the cephx user and key of each CephFS volume into a Secret in this namespace, named like the PersistentVolume; needs a service account that may create, get, patch and deletecollection secrets there. If it is not set, nodes ask Manila")
+	f.BoolVar(&o.claimAnnotations, "claim-annotations", false, "heed the annotations manila.csi.openstack.org/affinity, …/anti-affinity and …/group-id of PersistentVolumeClaims, before what their class says; needs a service account that may get persistentvolumeclaims, and external-provisioner with --extra-create-metadata")
 	f.BoolVar(&o.attach, "attach", true, "whether Kubernetes attaches volumes (attachRequired of the driver's CSIDriver object, which can't be changed), so that nodes can be let in to a share one by one (access: node). "+
 		"If it is not set, it is false for the driver names nfs.manila.csi.openstack.org and cephfs.manila.csi.openstack.org, whose CSIDriver cloud-provider-openstack has made without; "+
 		"set it to false, too, where its "+csi.DriverName+" is taken over")
@@ -121,16 +123,33 @@ func (o *manilaControllerOptions) check(*Env) []error {
 	return wrong
 }
 
+// clusterFlag is a flag that needs the Kubernetes API; empty: none is set.
+func (o *manilaControllerOptions) clusterFlag() string {
+	switch {
+	case o.secretsNamespace != "":
+		return "ceph-secrets-namespace"
+	case o.claimAnnotations:
+		return "claim-annotations"
+	default:
+		return ""
+	}
+}
+
 func (o *manilaControllerOptions) run(ctx context.Context, p *process) error {
 	login := p.loginKeeper()
 	controller := &csi.Controller{Clouds: o.clouds(p), ClusterID: o.clusterID, Protocol: params.Protocol(o.protocol), Topology: o.topology, Attach: o.attaches()}
-	if o.secretsNamespace != "" {
-		client, err := p.cluster("ceph-secrets-namespace")
+	if flag := o.clusterFlag(); flag != "" {
+		client, err := p.cluster(flag)
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		controller.KeySecrets = &kubernetes.Secrets{Client: client, Namespace: o.secretsNamespace}
+		if o.secretsNamespace != "" {
+			controller.KeySecrets = &kubernetes.Secrets{Client: client, Namespace: o.secretsNamespace}
+		}
+		if o.claimAnnotations {
+			controller.Claims = client
+		}
 	}
 	return o.serve(ctx, p, login.ready, controller, nil, login.part())
 }
