@@ -66,7 +66,7 @@ func (r *rig) dial(socket string) (*grpc.ClientConn, error) {
 // controller starts `mooring manila-controller`.
 func (r *rig) controller(ctx context.Context, mooring string) (*process.Process, *grpc.ClientConn, error) {
 	socket := filepath.Join(r.dir, "controller.sock")
-	p, err := process.Start(ctx, "manila-controller", mooring, nil, "manila-controller", "--os-cloud=demo", "--clouds-file="+r.clouds, "--cluster-id=bench", "--endpoint=unix://"+socket)
+	p, err := process.Start(ctx, "manila-controller", mooring, nil, "manila-controller", "--os-cloud=demo", "--clouds-file="+r.clouds, "--cluster-id=bench", "--attach=false", "--endpoint=unix://"+socket)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -56,7 +56,7 @@ func start(t *testing.T, program string) *controller {
 func (c *controller) run(ctx context.Context) error {
 	socket := filepath.Join(c.dir, "csi.sock")
 	p, err := process.Start(ctx, "manila-controller", c.program, nil,
-		"manila-controller", "--clouds-file="+filepath.Join(c.dir, "clouds.yaml"), "--os-cloud=demo", "--cluster-id=c1", "--endpoint=unix://"+socket)
+		"manila-controller", "--clouds-file="+filepath.Join(c.dir, "clouds.yaml"), "--os-cloud=demo", "--cluster-id=c1", "--attach=false", "--endpoint=unix://"+socket)
 	if err != nil {
 		return err
 	}
