@@ -31,8 +31,8 @@ func manilaController() *mode {
 
 // manilaOptions are the flags of both CSI modes.
 type manilaOptions struct {
-	endpoint, driverName, protocol string
-	topology                       bool
+	endpoint, driverName, protocol, runtimeConfig string
+	topology                                      bool
 }
 
 func (o *manilaOptions) flags(f *pflag.FlagSet) {
@@ -40,6 +40,12 @@ func (o *manilaOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.driverName, "driver-name", csi.DriverName, "name of the CSI driver; volumes of cloud-provider-openstack may have nfs.manila.csi.openstack.org or cephfs.manila.csi.openstack.org")
 	f.StringVar(&o.protocol, "share-protocol", "", "NFS or CEPHFS, for classes and volumes that do not say; if it is not set, they have to")
 	f.BoolVar(&o.topology, "topology", false, "volumes may not be reachable from every availability zone: nodes tell theirs, and volumes where they can be reached; the same on the controller and on all nodes")
+	f.StringVar(&o.runtimeConfig, "runtime-config-file", "", "a JSON file that is read at each use: {\"nfs\": {\"matchExportLocationAddress\": \"10.0.0.0/8\"}} mounts NFS from export locations in that network alone; the same on the controller and on all nodes")
+}
+
+// runtime is the file that --runtime-config-file names.
+func (o *manilaOptions) runtime(p *process) params.RuntimeFile {
+	return params.RuntimeFile{Path: o.runtimeConfig, ReadFile: p.env.ReadFile}
 }
 
 // driverName is what the CSI specification allows: a domain name of at most 63 characters.
@@ -137,7 +143,7 @@ func (o *manilaControllerOptions) clusterFlag() string {
 
 func (o *manilaControllerOptions) run(ctx context.Context, p *process) error {
 	login := p.loginKeeper()
-	controller := &csi.Controller{Clouds: o.clouds(p), ClusterID: o.clusterID, Protocol: params.Protocol(o.protocol), Topology: o.topology, Attach: o.attaches()}
+	controller := &csi.Controller{Clouds: o.clouds(p), ClusterID: o.clusterID, Protocol: params.Protocol(o.protocol), Topology: o.topology, Attach: o.attaches(), Runtime: o.runtime(p)}
 	if flag := o.clusterFlag(); flag != "" {
 		client, err := p.cluster(flag)
 		if err != nil {

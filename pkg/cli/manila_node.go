@@ -114,7 +114,7 @@ func (o *manilaNodeOptions) zone(p *process) (func(context.Context) (string, err
 func (o *manilaNodeOptions) run(ctx context.Context, p *process) error {
 	mounter := mount.New(mount.Options{System: mount.Kernel{CephFusePath: o.cephFuse}, Logger: p.logger})
 	addresses := func(ctx context.Context) []netip.Addr { return o.addresses(ctx, p.logger) }
-	node := &csi.Node{Name: o.nodeID, Addresses: addresses, Mounter: mounter, Clouds: o.clouds(p), Protocol: params.Protocol(o.protocol)}
+	node := &csi.Node{Name: o.nodeID, Addresses: addresses, Mounter: mounter, Clouds: o.clouds(p), Protocol: params.Protocol(o.protocol), Runtime: o.runtime(p)}
 	ready := func() error { return nil } // without a login it still mounts NFS
 	zone, parts := o.zone(p)
 	node.Zone, node.Condition = zone, o.volumeCondition

@@ -54,6 +54,7 @@ func table() []code {
 		{errZone, "errZone", codes.Unavailable},
 		{errClaim, "errClaim", codes.Unavailable},
 		{errNoCredential, "errNoCredential", codes.FailedPrecondition},
+		{errLocation, "errLocation", codes.FailedPrecondition},
 		{params.ErrInvalid, "params.ErrInvalid", codes.InvalidArgument},
 		{manila.ErrZones, "manila.ErrZones", codes.ResourceExhausted},
 		{manila.ErrHalfChanged, "manila.ErrHalfChanged", codes.FailedPrecondition},

@@ -27,6 +27,8 @@ type Controller struct {
 	KeySecrets keySecrets
 	// Attach says that Kubernetes attaches volumes, so that nodes can be let in one by one (CSIDriver, attachRequired).
 	Attach bool
+	// Runtime is what can be changed while the controller runs.
+	Runtime params.RuntimeFile
 	// Claims reads annotations of claims; nil without Kubernetes: then classes alone count.
 	Claims claims
 

@@ -47,6 +47,8 @@ type Node struct {
 	Protocol params.Protocol
 	// Zone waits for the node's availability zone; nil without topology.
 	Zone func(context.Context) (string, error)
+	// Runtime is what can be changed while the node runs.
+	Runtime params.RuntimeFile
 	// Condition answers kubelets that ask for the volume condition of CSI 1.12 and before.
 	Condition bool
 
@@ -166,7 +168,7 @@ func (n *Node) stageNFS(ctx context.Context, v *staged) error {
 	if err := n.locate(ctx, v); err != nil {
 		return err
 	}
-	exports, err := readable(v.attributes.Exports, mount.ParseNFS)
+	exports, err := nfsExports(v.attributes.Exports, n.Runtime)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func (c *Controller) ControllerPublishVolume(ctx context.Context, r *csi.Control
 	if v.Access != params.AccessNode {
 		return &csi.ControllerPublishVolumeResponse{}, nil
 	}
-	grant, err := nodeGrant(v, &node, r.GetReadonly() || readOnly(r.GetVolumeCapability()))
+	grant, err := c.nodeGrant(v, &node, r.GetReadonly() || readOnly(r.GetVolumeCapability()))
 	if err != nil {
 		return nil, answer(err)
 	}
@@ -126,7 +126,7 @@ func exports(ctx context.Context, client *manila.Client, share string) (paths []
 }
 
 // nodeGrant is the rule that lets a node in: for NFS its address, for CephFS the volume's user for the level.
-func nodeGrant(v *params.Attributes, node *NodeID, readOnly bool) (manila.Grant, error) {
+func (c *Controller) nodeGrant(v *params.Attributes, node *NodeID, readOnly bool) (manila.Grant, error) {
 	level, suffix := "rw", ""
 	if readOnly {
 		level, suffix = "ro", "-ro"
@@ -134,16 +134,16 @@ func nodeGrant(v *params.Attributes, node *NodeID, readOnly bool) (manila.Grant,
 	if v.Protocol == params.CEPHFS {
 		return manila.Grant{Kind: manila.KindCephx, To: v.CephxUser + suffix, Level: level}, nil
 	}
-	address, err := clientAddress(v.Exports, node)
+	exports, err := nfsExports(v.Exports, c.Runtime)
+	if err != nil {
+		return manila.Grant{}, err
+	}
+	address, err := clientAddress(exports, node)
 	return manila.Grant{Kind: manila.KindIP, To: address.String(), Level: level}, err
 }
 
 // clientAddress is the address from which a node reaches the first export that it can reach. A host name can be of any family.
-func clientAddress(exports []string, node *NodeID) (netip.Addr, error) {
-	servers, err := readable(exports, mount.ParseNFS)
-	if err != nil {
-		return netip.Addr{}, err
-	}
+func clientAddress(servers []mount.NFSExport, node *NodeID) (netip.Addr, error) {
 	var hosts []string
 	for _, server := range servers {
 		hosts = append(hosts, server.Host)
