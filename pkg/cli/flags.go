@@ -26,9 +26,6 @@ func parse(flags *pflag.FlagSet, args []string, lookupEnv func(string) (string, 
 	if err != nil && !errors.Is(err, pflag.ErrHelp) {
 		wrong = append(wrong, err)
 	}
-	for _, arg := range flags.Args() {
-		wrong = append(wrong, fmt.Errorf("unexpected argument %q", arg))
-	}
 	flags.VisitAll(func(flag *pflag.Flag) {
 		value, ok := lookupEnv(variable(flag.Name))
 		if !ok || value == "" || flag.Changed || flag.Name == "help" { // manifests set variables to nothing: that is no value
@@ -38,6 +35,14 @@ func parse(flags *pflag.FlagSet, args []string, lookupEnv func(string) (string, 
 			wrong = append(wrong, fmt.Errorf("%s: %w", variable(flag.Name), reason(err)))
 		}
 	})
+	return wrong
+}
+
+// noArguments finds arguments where none belong.
+func noArguments(args []string) (wrong []error) {
+	for _, arg := range args {
+		wrong = append(wrong, fmt.Errorf("unexpected argument %q", arg))
+	}
 	return wrong
 }
 

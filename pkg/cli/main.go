@@ -83,7 +83,7 @@ func newRoot(env *Env) *cobra.Command {
 	for _, m := range modes() {
 		root.AddCommand(newMode(env, m))
 	}
-	root.AddCommand(newShares(env))
+	root.AddCommand(newShares(env), newKeys(env))
 	return root
 }
 

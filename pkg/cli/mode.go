@@ -19,6 +19,7 @@ type cloudNeed int
 const (
 	cloudRequired cloudNeed = iota
 	cloudOptional           // it does if a cloud is named
+	cloudNone               // it does not
 )
 
 // mode is a long-running process, or a tool: a command that does one thing and ends.
@@ -27,6 +28,14 @@ type mode struct {
 	cloud             cloudNeed
 	tool              bool
 	options           modeOptions
+}
+
+// argumentTaker are the options of a tool that takes arguments besides its flags.
+type argumentTaker interface {
+	// usage names the arguments: "GENERATION".
+	usage() string
+	// arguments returns every mistake in them.
+	arguments(args []string) []error
 }
 
 // modeOptions are a mode's own flags and what it does.
@@ -39,7 +48,7 @@ type modeOptions interface {
 	run(ctx context.Context, p *process) error
 }
 
-// commonFlags are those of every mode; a tool has the first two lines.
+// commonFlags are those of every mode; a tool has the first two lines, and the first one only if it talks to OpenStack.
 type commonFlags struct {
 	cloud, cloudsFile   string
 	logLevel, logFormat string
@@ -48,14 +57,16 @@ type commonFlags struct {
 }
 
 func (c *commonFlags) flags(f *pflag.FlagSet) {
-	c.toolFlags(f, "info")
+	c.toolFlags(f, "info", cloudRequired)
 	f.StringVar(&c.adminListen, "admin-listen", "", "host:port of /livez, /readyz and /metrics; empty: off")
 	f.DurationVar(&c.drain, "drain-timeout", 10*time.Second, "how long requests under way may take after SIGTERM")
 }
 
-func (c *commonFlags) toolFlags(f *pflag.FlagSet, level string) {
-	f.StringVar(&c.cloud, "os-cloud", "", "the entry of clouds.yaml to use; OS_CLOUD if it is not set, then the OS_* variables")
-	f.StringVar(&c.cloudsFile, "clouds-file", "", "path of clouds.yaml, with secure.yaml beside it; if it is not set, where the openstack client looks for it")
+func (c *commonFlags) toolFlags(f *pflag.FlagSet, level string, cloud cloudNeed) {
+	if cloud != cloudNone {
+		f.StringVar(&c.cloud, "os-cloud", "", "the entry of clouds.yaml to use; OS_CLOUD if it is not set, then the OS_* variables")
+		f.StringVar(&c.cloudsFile, "clouds-file", "", "path of clouds.yaml, with secure.yaml beside it; if it is not set, where the openstack client looks for it")
+	}
 	f.StringVar(&c.logLevel, "log-level", level, "debug, info, warn or error")
 	f.StringVar(&c.logFormat, "log-format", logging.FormatText, "text or json")
 }
@@ -79,11 +90,15 @@ func (c *commonFlags) check() (wrong mistakes) {
 // newMode makes the command of a mode. Its flags are parsed by parse, which finds every mistake.
 func newMode(env *Env, m *mode) *cobra.Command {
 	common := &commonFlags{}
+	taker, takes := m.options.(argumentTaker)
 	cmd := &cobra.Command{Use: m.name, Short: m.short, Long: m.long, DisableFlagParsing: true, SilenceErrors: true, SilenceUsage: true}
+	if takes {
+		cmd.Use += " " + taker.usage()
+	}
 	cmd.Flags().SortFlags = false
 	m.options.flags(cmd.Flags())
 	if m.tool {
-		common.toolFlags(cmd.Flags(), "warn") // what it has done, it prints
+		common.toolFlags(cmd.Flags(), "warn", m.cloud) // what it has done, it prints
 	} else {
 		common.flags(cmd.Flags())
 	}
@@ -91,6 +106,11 @@ func newMode(env *Env, m *mode) *cobra.Command {
 		wrong := parse(cmd.Flags(), args, env.LookupEnv)
 		if help, err := cmd.Flags().GetBool("help"); err == nil && help {
 			return cmd.Help()
+		}
+		if takes {
+			wrong = append(wrong, taker.arguments(cmd.Flags().Args())...)
+		} else {
+			wrong = append(wrong, noArguments(cmd.Flags().Args())...)
 		}
 		wrong = append(wrong, common.check()...)
 		wrong = append(wrong, m.options.check(env)...)
@@ -121,6 +141,9 @@ func newMode(env *Env, m *mode) *cobra.Command {
 }
 
 func (m *mode) credential(env *Env, common *commonFlags) (*openstack.Credential, error) {
+	if m.cloud == cloudNone {
+		return nil, nil //nolint:nilnil // none is needed
+	}
 	source := openstack.Source{Cloud: common.cloud, CloudsFile: common.cloudsFile, LookupEnv: env.LookupEnv, ReadFile: env.ReadFile}
 	if m.cloud == cloudOptional && !source.Named() {
 		return nil, nil //nolint:nilnil // no cloud is named, and none is needed

@@ -29,14 +29,27 @@ func TestGoldenReference(t *testing.T) {
 		fmt.Fprintf(&b, "\n## mooring %s\n\n%s.\n\n%s\n\n", m.name, m.short, m.long)
 		table(&b, flags, common)
 	}
-	for _, m := range shareTools() {
-		flags := pflag.NewFlagSet(m.name, pflag.ContinueOnError)
-		m.options.flags(flags)
-		fmt.Fprintf(&b, "\n## mooring shares %s\n\n%s.\n\n%s\n\nThe flags of every mode up to `--log-format` are there, too; `--log-level` is `warn` by default.\n\n", m.name, m.short, m.long)
-		table(&b, flags, common)
-	}
+	tools(&b, "shares", shareTools(), common)
+	tools(&b, "keys", keyTools(), common)
 	b.WriteString("\n## mooring version\n\nPrints the version; `--output text|json`.\n")
 	goldentest.Compare(t, filepath.Join("..", "..", "docs", "reference", "command-line.md"), b.String())
+}
+
+func tools(b *strings.Builder, parent string, list []*mode, common *pflag.FlagSet) {
+	for _, m := range list {
+		flags := pflag.NewFlagSet(m.name, pflag.ContinueOnError)
+		m.options.flags(flags)
+		logs := "The flags of every mode up to `--log-format`"
+		if m.cloud == cloudNone {
+			logs = "`--log-level` and `--log-format`"
+		}
+		usage := m.name
+		if taker, ok := m.options.(argumentTaker); ok {
+			usage += " " + taker.usage()
+		}
+		fmt.Fprintf(b, "\n## mooring %s %s\n\n%s.\n\n%s\n\n%s are there, too; `--log-level` is `warn` by default.\n\n", parent, usage, m.short, m.long, logs)
+		table(b, flags, common)
+	}
 }
 
 func table(b *strings.Builder, flags, without *pflag.FlagSet) {

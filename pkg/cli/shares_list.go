@@ -128,5 +128,5 @@ func (o *sharesListOptions) show(p *process, found []listedShare) error {
 			s.ID, orDash(s.Name), fmt.Sprintf("%dGi", s.SizeGiB), s.Protocol, s.Status, orDash(s.PV), orDash(s.PVC), orDash(strings.Join(rules, ",")),
 		})
 	}
-	return o.print(p.env.Stdout, found, "SHARE NAME SIZE PROTOCOL STATUS PV PVC RULES", rows)
+	return show(p.env.Stdout, o.output, found, "SHARE NAME SIZE PROTOCOL STATUS PV PVC RULES", rows)
 }

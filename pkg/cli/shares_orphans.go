@@ -158,5 +158,5 @@ func (o *sharesOrphansOptions) show(p *process, found []foundOrphan) error {
 		f := &found[i]
 		rows = append(rows, []string{string(f.Kind), f.ID, orDash(f.Name), f.Status, f.CreatedAt.UTC().Format(time.RFC3339), f.Result, f.Reason})
 	}
-	return o.print(p.env.Stdout, found, "KIND ID NAME STATUS CREATED RESULT REASON", rows)
+	return show(p.env.Stdout, o.output, found, "KIND ID NAME STATUS CREATED RESULT REASON", rows)
 }

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"mooring/pkg/barbican"
+	"mooring/pkg/barbican/kms"
+	"mooring/pkg/grpcserver"
+	"mooring/pkg/poll"
+)
+
+func keysStatus() *mode {
+	return &mode{
+		name:  "status",
+		short: "Asks a running KMS plugin for its health and its active key",
+		long: "keys status asks the plugin at a socket what kube-apiserver asks it: version, health and the id of the active key. With --round-trip the plugin\n" +
+			"also wraps and unwraps 32 random bytes. It has to run as a user whom the plugin lets in. It fails unless every plugin is healthy.",
+		tool: true, cloud: cloudNone,
+		options: &keysStatusOptions{},
+	}
+}
+
+type keysStatusOptions struct {
+	endpoints []string
+	roundTrip bool
+	output    string
+}
+
+func (o *keysStatusOptions) flags(f *pflag.FlagSet) {
+	f.StringSliceVar(&o.endpoints, "endpoint", []string{defaultKMSEndpoint}, "socket of the plugin, unix:///path/to/socket; may be repeated")
+	f.BoolVar(&o.roundTrip, "round-trip", false, "also let it wrap and unwrap 32 random bytes")
+	f.StringVar(&o.output, "output", "table", "table or json")
+}
+
+func (o *keysStatusOptions) check(*Env) []error {
+	return append(checkSockets(o.endpoints), gather(tableOrJSON(o.output))...)
+}
+
+// defaultKMSEndpoint is the socket that the manifests have.
+const defaultKMSEndpoint = "unix:///run/mooring/kms.sock"
+
+func checkSockets(endpoints []string) (wrong []error) {
+	for _, endpoint := range endpoints {
+		if _, err := grpcserver.Path(endpoint); err != nil {
+			wrong = append(wrong, fmt.Errorf("--endpoint: %w", err))
+		}
+	}
+	return wrong
+}
+
+// pluginStatus is a row.
+type pluginStatus struct {
+	Endpoint   string `json:"endpoint"`
+	Version    string `json:"version,omitempty"`
+	Healthz    string `json:"healthz,omitempty"`
+	KeyID      string `json:"keyId,omitempty"`
+	KeyIDHash  string `json:"keyIdHash,omitempty"` // as kube-apiserver's metrics have it
+	Generation uint64 `json:"generation,omitempty"`
+	Secret     string `json:"secret,omitempty"`
+	// Microseconds of a round trip; absent unless one was asked for and went well.
+	EncryptMicroseconds int64  `json:"encryptMicroseconds,omitempty"`
+	DecryptMicroseconds int64  `json:"decryptMicroseconds,omitempty"`
+	Error               string `json:"error,omitempty"`
+}
+
+func (o *keysStatusOptions) run(ctx context.Context, p *process) error {
+	found := make([]pluginStatus, 0, len(o.endpoints))
+	var failed []error
+	for _, endpoint := range o.endpoints {
+		s, err := o.ask(ctx, endpoint)
+		if err != nil {
+			s.Error = err.Error()
+			failed = append(failed, fmt.Errorf("%s: %w", endpoint, err))
+		}
+		found = append(found, s)
+	}
+	var rows [][]string
+	for i := range found {
+		s := &found[i]
+		generation, trip := "-", "-"
+		if s.Generation > 0 {
+			generation = fmt.Sprint(s.Generation)
+		}
+		if s.DecryptMicroseconds > 0 {
+			trip = fmt.Sprintf("%dµs/%dµs", s.EncryptMicroseconds, s.DecryptMicroseconds)
+		}
+		rows = append(rows, []string{s.Endpoint, orDash(s.Version), orDash(s.Healthz), generation, orDash(s.KeyID), orDash(s.KeyIDHash), trip})
+	}
+	return errors.Join(append(failed, show(p.env.Stdout, o.output, found, "ENDPOINT VERSION HEALTHZ GENERATION KEY-ID KEY-ID-HASH ENCRYPT/DECRYPT", rows))...)
+}
+
+// ask asks one plugin. What it has found is right also when there is an error.
+func (o *keysStatusOptions) ask(ctx context.Context, endpoint string) (s pluginStatus, err error) {
+	s.Endpoint = endpoint
+	probe, err := kms.Dial(endpoint)
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, probe.Close()) }()
+	health, err := probe.Status(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.Version, s.Healthz, s.KeyID, s.KeyIDHash = health.Version, health.Healthz, health.KeyID, barbican.KeyIDHash(health.KeyID)
+	if ref, err := barbican.ParseKeyID(health.KeyID); err == nil { // another plugin's, or one in CPO's format, has none
+		s.Generation, s.Secret = ref.Generation, ref.Secret
+	}
+	if err := health.Check(); err != nil {
+		return s, err
+	}
+	if o.roundTrip {
+		id, encrypt, decrypt, err := probe.RoundTrip(ctx)
+		if err != nil {
+			return s, err
+		}
+		s.EncryptMicroseconds, s.DecryptMicroseconds = max(encrypt.Microseconds(), 1), max(decrypt.Microseconds(), 1)
+		if id != health.KeyID {
+			return s, fmt.Errorf("%w: Encrypt used the key id %q", kms.ErrProbe, id)
+		}
+	}
+	return s, nil
+}
+
+// waitFor waits until a plugin reports a key id, until ctx ends.
+func waitFor(ctx context.Context, endpoint, keyID string) (err error) {
+	probe, err := kms.Dial(endpoint)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, probe.Close()) }()
+	last := ""
+	for {
+		health, err := probe.Status(ctx)
+		if err == nil && health.KeyID == keyID {
+			return nil
+		}
+		if err != nil {
+			last = err.Error()
+		} else {
+			last = "its key id is " + health.KeyID
+		}
+		if poll.Sleep(ctx, time.Second) != nil {
+			return fmt.Errorf("%s does not report the key id %s: %s", endpoint, keyID, last)
+		}
+	}
+}
