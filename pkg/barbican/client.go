@@ -64,5 +64,5 @@ func explain(secret string, err error) error {
 	case errors.Is(err, openstack.ErrForbidden):
 		hint = "this user may not read it: it is another project's, or its ACL does not name the user: "
 	}
-	return fmt.Errorf("secret %s: %s%w", secret, hint, err)
+	return refusing(fmt.Errorf("secret %s: %s%w", secret, hint, err), "/secrets/"+secret)
 }

@@ -45,10 +45,13 @@ func (c *Client) Keyring(ctx context.Context, container string, known map[KeyRef
 		}
 		return nil, fmt.Errorf("container %s: %w: it is %s, and a keyring is a generic one", container, ErrKeyring, kind)
 	}
-	list := &Listing{Unread: map[KeyRef]error{}}
-	if list.Now, err = http.ParseTime(result.Header.Get("Date")); err != nil {
-		list.Now = time.Time{}
+	owner, err := c.session.Owner(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("container %s: %w", container, err)
 	}
+	list := &Listing{Unread: map[KeyRef]error{}, Owner: owner.UserID}
+	answered := time.Now()
+	list.Now, list.Clock = c.clock(result.Header)
 	entries := list.entries(got.SecretRefs)
 	read := reader{client: client, secrets: map[string]*secrets.Secret{}}
 	for _, e := range entries {
@@ -61,7 +64,21 @@ func (c *Client) Keyring(ctx context.Context, container string, known map[KeyRef
 			list.Keys = append(list.Keys, e)
 		}
 	}
+	if !list.Now.IsZero() {
+		list.Now = list.Now.Add(time.Since(answered))
+	}
 	return list, nil
+}
+
+// clock reads Barbican's clock from its answer, or else Keystone's.
+func (c *Client) clock(header http.Header) (time.Time, Clock) {
+	if now, err := http.ParseTime(header.Get("Date")); err == nil {
+		return now, BarbicanClock
+	}
+	if now, ok := c.session.Clock(); ok {
+		return now, KeystoneClock
+	}
+	return time.Time{}, LocalClock
 }
 
 // entries are the generations among a container's entries, the highest first; what is none is strange.
@@ -137,5 +154,5 @@ func explainContainer(container string, err error) error {
 	case errors.Is(err, openstack.ErrForbidden):
 		hint = "this user may not read it: it is another project's, or its ACL does not name the user: "
 	}
-	return fmt.Errorf("container %s: %s%w", container, hint, err)
+	return refusing(fmt.Errorf("container %s: %s%w", container, hint, err), "/containers/"+container)
 }

@@ -134,7 +134,7 @@ func TestKeyringOnBarbican(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := keys.Decrypt(id, ciphertext); err != nil || !bytes.Equal(got, dek) {
+		if got, err := keys.Decrypt(t.Context(), id, ciphertext); err != nil || !bytes.Equal(got, dek) {
 			t.Fatalf("Decrypt = %x, %v", got, err)
 		}
 	}

@@ -5,60 +5,106 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"math/bits"
+	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mooring/pkg/barbican/envelope"
-	"mooring/pkg/openstack"
 	"mooring/pkg/poll"
 	"mooring/pkg/secmem"
 )
 
-// fetchTimeout bounds one fetch with all its retries: a Barbican that takes seconds for a call is slow, not away.
-const fetchTimeout = 30 * time.Second
+// callTimeout bounds one task with all its calls and retries: a Barbican that takes seconds for a call is slow, not away.
+const callTimeout = 30 * time.Second
 
 // fetcher is what a keyring needs of Barbican.
 type fetcher interface {
 	Payload(ctx context.Context, secret string, limit int) ([]byte, error)
 }
 
+// Entry is one key of a list that never changes.
+type Entry struct {
+	Ref KeyRef
+	// ReadOnly keys open what was wrapped with them and never become active.
+	ReadOnly bool
+	// Activation is when the key may become active; zero is at once. Nodes that share it switch at the same instant.
+	Activation time.Time
+}
+
+// CheckEntries finds what makes a list no keyring: a generation that is there twice, or no key to write with. A secret may be
+// there twice: put back to use, it has a new generation and is still to be read under the old one.
+func CheckEntries(entries []Entry) error {
+	generations := map[uint64]bool{}
+	for _, e := range entries {
+		if generations[e.Ref.Generation] {
+			return fmt.Errorf("generation %d is given to two keys", e.Ref.Generation)
+		}
+		generations[e.Ref.Generation] = true
+	}
+	if !slices.ContainsFunc(entries, func(e Entry) bool { return !e.ReadOnly }) {
+		return errors.New("there is no key to write with")
+	}
+	return nil
+}
+
+// list makes a listing of entries.
+func list(entries []Entry) *Listing {
+	l := &Listing{Clock: LocalClock}
+	for _, e := range entries {
+		l.Keys = append(l.Keys, ListedKey{Ref: e.Ref, NotBefore: e.Activation, ReadOnly: e.ReadOnly})
+	}
+	return l
+}
+
 // Options are a keyring's settings.
 type Options struct {
-	// Entries are the keys. At least one may write.
+	// Entries are the keys of a list that never changes; at least one may write. List gives one that does: it is called with every
+	// poll and is told what it need not ask again, see Client.Keyring. One of the two has to be given.
 	Entries []Entry
+	List    func(ctx context.Context, known map[KeyRef]ListedKey) (*Listing, error)
+	// Check asks whether a key's secret can still be read; nil: that is never asked.
+	Check func(ctx context.Context, ref KeyRef) error
+	// Policy are the rules. Lists, Checks and, for Entries, Trusted follow from the above. Its Wait may be nil: at most a second
+	// for what may pass at any moment (so that a plugin that was restarted in an outage serves soon after it), and up to half a
+	// minute for what somebody has to mend. So may its Spread: up to a tenth more.
+	Policy Policy
+	// StateFile keeps the highest key that was ever active over restarts; empty: nothing does.
+	StateFile string
 	// ClusterID ties ciphertexts to the cluster. It must never change once data was written.
 	ClusterID string
 	// Logger gets what happens to keys; nil discards it.
 	Logger *slog.Logger
 	// Registerer gets the metrics; nil means none.
 	Registerer prometheus.Registerer
-	// Wait is the pause after a failed fetch; nil is at most a second for what may pass at any moment (so that a plugin that was
-	// restarted in an outage serves soon after it), and up to half a minute for what somebody has to mend.
-	Wait func(why Failure, n int) time.Duration
 }
 
-// Keyring wraps and unwraps with keys that it holds in memory. Its methods are safe for concurrent use and make no calls;
-// Run fetches the keys.
+// Keyring wraps and unwraps with keys that it holds in memory. Its methods are safe for concurrent use; Run makes the calls.
 type Keyring struct {
 	options Options
 	source  fetcher
 	logger  *slog.Logger
-	policy  Policy
 	metrics *metrics
 
 	// What Status and Encrypt go by is one immutable value, so that they can't disagree on the active key.
 	current atomic.Pointer[snapshot]
+	asked   chan demand
+	ended   chan struct{} // closed when Run has ended
 
 	// The rest belongs to Run alone.
-	ring   Ring
-	keys   map[string]*key // by key id
-	errs   map[string]error
-	active KeyRef
+	ring    Ring
+	keys    map[string]*key // by key id
+	busy    bool            // a task is under way; its outcome comes through done
+	done    chan event
+	waiting map[KeyRef][]chan<- struct{}
+	saved   KeyRef // the mark that the state file has
+	told    told
 }
+
+// event is what a task leads to, to be applied by Run.
+type event func(ctx context.Context, now time.Time)
 
 // key is a key that is held.
 type key struct {
@@ -67,31 +113,42 @@ type key struct {
 	bytes *secmem.Bytes
 }
 
-// snapshot is what a keyring can do at a moment.
-type snapshot struct {
-	active *key             // nil: none yet, see missing
-	keys   map[string]*key  // held, by key id
-	wanted map[string]error // in the keyring but not held, by key id: why
-	lack   error            // why there is no active key; nil if there is one
-}
-
-// New makes a keyring that holds nothing yet: Run fetches. It fails on a list that makes no keyring, see NewRing.
+// New makes a keyring that holds nothing yet: Run fetches. It fails on entries that make no keyring (CheckEntries), and on a
+// state file that can't be read (ErrStateFile).
 func New(source fetcher, o Options) (*Keyring, error) {
-	ring, err := NewRing(o.Entries, 0)
-	if err != nil {
-		return nil, fmt.Errorf("keyring: %w", err)
-	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Wait == nil {
-		o.Wait = defaultWait
+	if o.Policy.Wait == nil {
+		o.Policy.Wait = defaultWait
 	}
+	if o.Policy.Spread == nil {
+		o.Policy.Spread = defaultSpread
+	}
+	o.Policy.Lists, o.Policy.Checks = o.List != nil, o.Check != nil && o.Policy.Poll > 0
+	if o.List == nil {
+		if err := CheckEntries(o.Entries); err != nil {
+			return nil, fmt.Errorf("keyring: %w", err)
+		}
+		o.Policy.Trusted = true
+	}
+	var mark KeyRef
+	if o.StateFile != "" {
+		var err error
+		if mark, err = readMark(o.StateFile); err != nil {
+			return nil, fmt.Errorf("keyring: %w", err)
+		}
+	}
+	now := time.Now()
 	k := &Keyring{
-		options: o, source: source, logger: o.Logger, policy: Policy{Wait: o.Wait}, metrics: newMetrics(o.Registerer),
-		ring: ring, keys: map[string]*key{}, errs: map[string]error{},
+		options: o, source: source, logger: o.Logger, asked: make(chan demand), ended: make(chan struct{}),
+		ring: NewRing(o.Policy, mark, now), keys: map[string]*key{}, done: make(chan event, 1), waiting: map[KeyRef][]chan<- struct{}{}, saved: mark,
 	}
-	k.publish(time.Now())
+	k.metrics = newMetrics(o.Registerer, &k.current)
+	if o.List == nil {
+		k.ring = k.ring.Listed(list(o.Entries), now)
+	}
+	k.publish(now)
 	return k, nil
 }
 
@@ -102,29 +159,127 @@ func defaultWait(why Failure, n int) time.Duration {
 	return poll.Backoff{First: time.Second, Max: 30 * time.Second, Factor: 2, Jitter: 0.2}.Wait(n)
 }
 
-// Run fetches keys until all are held, lets keys become active in their time, and returns nil when ctx ends. The keys stay:
-// requests that are still under way at the end are served. Call Close after those.
-func (k *Keyring) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		k.step(ctx)
-	}
-	return nil
+// defaultSpread adds up to a tenth, so that the nodes of a cluster do not poll in step.
+func defaultSpread(d time.Duration) time.Duration {
+	const part = 0.1
+	return d + time.Duration(part*rand.Float64()*float64(d)) //nolint:gosec // jitter needs no secrecy
 }
 
-// step does what is due and waits for the next thing.
-func (k *Keyring) step(ctx context.Context) {
-	for _, ref := range k.ring.Due(time.Now()) {
-		k.fetch(ctx, ref)
-		k.publish(time.Now())
+// Run polls the list, fetches keys, and lets them become active in their time. It returns nil when ctx ends. The keys stay:
+// requests that are still under way at the end are served. Call Close after those. It runs once.
+func (k *Keyring) Run(ctx context.Context) error {
+	defer close(k.ended)
+	for {
+		now := time.Now()
+		k.publish(now)
+		k.release(now)
+		k.tell(ctx)
+		k.save(ctx)
+		k.begin(ctx, now)
+		timer := time.NewTimer(k.rest(now))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			if k.busy {
+				(<-k.done)(ctx, time.Now())
+			}
+			return nil
+		case happened := <-k.done:
+			k.busy = false
+			happened(ctx, time.Now())
+		case d := <-k.asked:
+			k.take(d, time.Now())
+		case <-timer.C:
+		}
+		timer.Stop()
 	}
-	now := time.Now()
-	k.publish(now)
-	wake, some := k.ring.Wake(now)
-	if !some {
-		<-ctx.Done()
+}
+
+// rest is how long there is nothing to do.
+func (k *Keyring) rest(now time.Time) time.Duration {
+	const longest = 24 * time.Hour
+	until := now.Add(longest)
+	if turn, ok := k.ring.Turn(now); ok && turn.Before(until) {
+		until = turn
+	}
+	if wake, ok := k.ring.Wake(now); ok && !k.busy && wake.Before(until) {
+		until = wake
+	}
+	return until.Sub(now)
+}
+
+// begin starts the task that is due. There is one at a time; the loop goes on meanwhile, since keys become active in their time
+// however slow Barbican is.
+func (k *Keyring) begin(ctx context.Context, now time.Time) {
+	if k.busy {
 		return
 	}
-	_ = poll.Sleep(ctx, wake.Sub(now)) // its error is that of ctx, which ends the loop
+	task, due := k.ring.Due(now)
+	if !due {
+		return
+	}
+	k.busy = true
+	known := k.ring.Known()
+	go func() {
+		bounded, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		k.done <- k.perform(bounded, task, known)
+	}()
+}
+
+// perform makes a task's calls. It reads nothing that Run changes.
+func (k *Keyring) perform(ctx context.Context, task Task, known map[KeyRef]ListedKey) event {
+	switch task.Kind {
+	case List:
+		l, err := k.options.List(ctx, known)
+		return func(ctx context.Context, now time.Time) { k.listed(ctx, l, err, now) }
+	case Check:
+		err := k.options.Check(ctx, task.Ref)
+		return func(ctx context.Context, now time.Time) { k.checked(ctx, task.Ref, err, now) }
+	default:
+		held, err := k.load(ctx, task.Ref)
+		return func(ctx context.Context, now time.Time) { k.fetched(ctx, task.Ref, held, err, now) }
+	}
+}
+
+func (k *Keyring) listed(ctx context.Context, l *Listing, err error, now time.Time) {
+	if err != nil && ctx.Err() != nil {
+		return // the process ends: that is no failure
+	}
+	k.metrics.called(k.metrics.polls(), err)
+	if err == nil {
+		k.ring = k.ring.Listed(l, now)
+		k.tellListing(ctx, l)
+		return
+	}
+	k.ring = k.ring.ListFailed(err, now)
+	k.tellTrouble(ctx, err)
+}
+
+func (k *Keyring) checked(ctx context.Context, ref KeyRef, err error, now time.Time) {
+	if err != nil && ctx.Err() != nil {
+		return
+	}
+	k.metrics.called(k.metrics.polls(), err)
+	k.ring = k.ring.Checked(ref, err, now)
+	if err != nil {
+		k.logger.WarnContext(ctx, "the active key's secret can't be looked up", slog.String("key_id", ref.KeyID()), slog.Any("error", err))
+	}
+}
+
+func (k *Keyring) fetched(ctx context.Context, ref KeyRef, held *key, err error, now time.Time) {
+	if err != nil && ctx.Err() != nil {
+		return
+	}
+	k.metrics.called(k.metrics.fetches(), err)
+	if err != nil {
+		k.ring = k.ring.Failed(ref, err, now)
+		k.tellFailure(ctx, ref, err)
+		return
+	}
+	k.ring = k.ring.Held(ref)
+	k.keys[held.id] = held
+	k.tellHeld(ctx, held)
 }
 
 // Close destroys the keys. Call it when nobody uses the keyring any more.
@@ -134,38 +289,6 @@ func (k *Keyring) Close() error {
 		errs = append(errs, held.bytes.Destroy())
 	}
 	return errors.Join(errs...)
-}
-
-// fetch gets one key and tests it.
-func (k *Keyring) fetch(ctx context.Context, ref KeyRef) {
-	bounded, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	held, err := k.load(bounded, ref)
-	if ctx.Err() != nil && err != nil {
-		return // the process ends: that is no failure
-	}
-	id := ref.KeyID()
-	if err != nil {
-		why := classify(err)
-		k.metrics.fetched(err)
-		k.ring = k.ring.Failed(ref, why, time.Now(), k.policy)
-		k.errs[id] = err
-		level, attempts := slog.LevelDebug, k.ring.Failures(ref)
-		if bits.OnesCount(uint(attempts)) == 1 { // the 1st, 2nd, 4th, 8th, …: an outage must not fill the log
-			level = slog.LevelWarn
-		}
-		k.logger.Log(ctx, level, "a key can't be fetched, trying again", slog.String("key_id", id), slog.Int("attempts", attempts), slog.Any("error", err))
-		return
-	}
-	k.metrics.fetched(nil)
-	k.ring = k.ring.Held(ref)
-	k.keys[id] = held
-	delete(k.errs, id)
-	k.logger.InfoContext(ctx, "a key is held", slog.String("key_id", id), slog.String("key_id_hash", KeyIDHash(id)), slog.Bool("locked", held.bytes.Locked()))
-	if !held.bytes.Locked() {
-		k.logger.WarnContext(ctx, "the key's memory can't be locked and may be swapped out: raise the limit of locked memory (LimitMEMLOCK) or give CAP_IPC_LOCK",
-			slog.String("key_id", id))
-	}
 }
 
 func (k *Keyring) load(ctx context.Context, ref KeyRef) (*key, error) {
@@ -212,104 +335,18 @@ func (k *Keyring) test(held *key) error {
 	return nil
 }
 
-// classify says whether a failed fetch can pass by itself.
-func classify(err error) Failure {
-	for _, definite := range []error{
-		ErrUnusableKey, openstack.ErrNotFound, openstack.ErrForbidden, openstack.ErrUnauthorized, openstack.ErrInvalid, openstack.ErrNoService,
-	} {
-		if errors.Is(err, definite) {
-			return Definite
-		}
+// save keeps the mark over restarts. When it fails the key is used all the same (that nodes switch together counts more), and it
+// is tried again with every turn of the loop.
+func (k *Keyring) save(ctx context.Context) {
+	mark := k.ring.Mark()
+	if k.options.StateFile == "" || mark == k.saved {
+		return
 	}
-	return Transient
-}
-
-// publish makes what Run knows visible to requests.
-func (k *Keyring) publish(now time.Time) {
-	k.ring = k.ring.Advance(now)
-	next := &snapshot{keys: maps.Clone(k.keys), wanted: map[string]error{}}
-	for _, ref := range k.ring.Missing() {
-		id := ref.KeyID()
-		next.wanted[id] = &waiting{ref: ref, reason: k.errs[id]}
+	if err := writeMark(k.options.StateFile, mark); err != nil {
+		k.metrics.unsaved(true)
+		k.logger.ErrorContext(ctx, "the state file can't be written: until it can, a restart does not know which key was active", slog.Any("error", err))
+		return
 	}
-	if ref, ok := k.ring.Active(); ok {
-		next.active = k.keys[ref.KeyID()]
-		if ref != k.active {
-			k.active = ref
-			k.logger.Info("a key is active", slog.String("key_id", ref.KeyID()), slog.Uint64("generation", ref.Generation))
-		}
-	} else {
-		awaited := k.ring.Awaited(now)
-		next.lack = &waiting{ref: awaited, reason: k.errs[awaited.KeyID()]}
-	}
-	k.current.Store(next)
-	k.metrics.state(next)
-}
-
-// Ready is nil once there is a key to write with and every other one is held, too. Its error wraps ErrNotReady.
-func (k *Keyring) Ready() error {
-	now := k.current.Load()
-	if now.lack != nil {
-		return now.lack
-	}
-	for _, reason := range now.wanted {
-		return reason
-	}
-	return nil
-}
-
-// Status returns the id of the active key, after which Encrypt wraps, or why there is none: ErrNotReady, ErrUnusableKey.
-func (k *Keyring) Status() (keyID string, err error) {
-	now := k.current.Load()
-	if now.lack != nil {
-		return "", now.lack
-	}
-	return now.active.id, nil
-}
-
-// Encrypt wraps a data-encryption key of 32 bytes with the active key, in suite 1 of package envelope, and returns the id of
-// the key it took. Errors: ErrPlaintext, ErrNotReady, ErrUnusableKey.
-func (k *Keyring) Encrypt(dek []byte) (ciphertext []byte, keyID string, err error) {
-	now := k.current.Load()
-	if now.lack != nil {
-		return nil, "", now.lack
-	}
-	ciphertext, err = k.seal(now.active, dek)
-	if err != nil {
-		return nil, "", err
-	}
-	return ciphertext, now.active.id, nil
-}
-
-// Decrypt unwraps what Encrypt made with the key of that id. Errors: ErrKeyID, ErrUnknownKey, ErrNotReady, ErrUnusableKey,
-// ErrCiphertext.
-func (k *Keyring) Decrypt(keyID string, ciphertext []byte) ([]byte, error) {
-	now := k.current.Load()
-	held := now.keys[keyID]
-	if held != nil {
-		return k.open(held, ciphertext)
-	}
-	if _, err := ParseKeyID(keyID); err != nil {
-		return nil, err
-	}
-	if reason, ok := now.wanted[keyID]; ok {
-		return nil, reason
-	}
-	return nil, ErrUnknownKey
-}
-
-func (k *Keyring) seal(held *key, dek []byte) (out []byte, err error) {
-	err = held.bytes.Use(func(kek []byte) error {
-		out, err = envelope.Seal(kek, dek, envelope.Binding{KeyID: held.id, ClusterID: k.options.ClusterID})
-		return err
-	})
-	return out, envelopeError(err)
-}
-
-func (k *Keyring) open(held *key, ciphertext []byte) (out []byte, err error) {
-	err = held.bytes.Use(func(kek []byte) error {
-		out, err = envelope.Open(kek, ciphertext, envelope.Binding{KeyID: held.id, ClusterID: k.options.ClusterID})
-		return err
-	})
-	return out, envelopeError(err)
+	k.metrics.unsaved(false)
+	k.saved = mark
 }

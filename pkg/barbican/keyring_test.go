@@ -90,7 +90,7 @@ func TestKeyringServes(t *testing.T) {
 		if err != nil || used != id || len(ciphertext) != 94 {
 			t.Fatalf("Encrypt = %d bytes, %q, %v", len(ciphertext), used, err)
 		}
-		if got, err := k.Decrypt(id, ciphertext); err != nil || !bytes.Equal(got, testDEK()) {
+		if got, err := k.Decrypt(t.Context(), id, ciphertext); err != nil || !bytes.Equal(got, testDEK()) {
 			t.Errorf("Decrypt = %x, %v", got, err)
 		}
 		if err := k.Ready(); err != nil {
@@ -98,7 +98,7 @@ func TestKeyringServes(t *testing.T) {
 		}
 		time.Sleep(24 * time.Hour)
 		for range 100 {
-			if _, err := k.Decrypt(id, ciphertext); err != nil {
+			if _, err := k.Decrypt(t.Context(), id, ciphertext); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -109,9 +109,10 @@ func TestKeyringServes(t *testing.T) {
 # HELP mooring_barbican_active_key_info 1 for the key that wraps, by its generation and the hash that kube-apiserver's metrics have of its id.
 # TYPE mooring_barbican_active_key_info gauge
 mooring_barbican_active_key_info{generation="2",key_id_hash=%q} 1
-# HELP mooring_barbican_keys Keys of the keyring, by state (held in memory, or wanted from Barbican).
+# HELP mooring_barbican_keys Keys of the keyring, by state (held in memory, wanted from Barbican, or refused by a rule).
 # TYPE mooring_barbican_keys gauge
 mooring_barbican_keys{state="held"} 2
+mooring_barbican_keys{state="refused"} 0
 mooring_barbican_keys{state="wanted"} 0
 `, KeyIDHash(id))
 		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "mooring_barbican_active_key_info", "mooring_barbican_keys"); err != nil {
@@ -133,7 +134,7 @@ func TestKeyringReads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := next.Decrypt(id, ciphertext); err != nil || !bytes.Equal(got, testDEK()) {
+		if got, err := next.Decrypt(t.Context(), id, ciphertext); err != nil || !bytes.Equal(got, testDEK()) {
 			t.Errorf("the next keyring: %x, %v", got, err)
 		}
 		if _, used, err := next.Encrypt(testDEK()); err != nil || used != (KeyRef{uuidB, 2}).KeyID() {
@@ -142,13 +143,13 @@ func TestKeyringReads(t *testing.T) {
 		// A secret that is put back to use has a new key id, and reads what it wrote under the old one.
 		again := start(t, v, Options{Entries: []Entry{{Ref: KeyRef{uuidA, 3}}, {Ref: KeyRef{uuidA, 1}, ReadOnly: true}}, ClusterID: "c"})
 		synctest.Wait()
-		if got, err := again.Decrypt(id, ciphertext); err != nil || !bytes.Equal(got, testDEK()) {
+		if got, err := again.Decrypt(t.Context(), id, ciphertext); err != nil || !bytes.Equal(got, testDEK()) {
 			t.Errorf("the key that is back: %x, %v", got, err)
 		}
-		if _, err := again.Decrypt(KeyRef{uuidA, 3}.KeyID(), ciphertext); !errors.Is(err, ErrCiphertext) {
+		if _, err := again.Decrypt(t.Context(), KeyRef{uuidA, 3}.KeyID(), ciphertext); !errors.Is(err, ErrCiphertext) {
 			t.Errorf("under its new id: %v", err)
 		}
-		if _, err := foreign.Decrypt(id, ciphertext); !errors.Is(err, ErrCiphertext) {
+		if _, err := foreign.Decrypt(t.Context(), id, ciphertext); !errors.Is(err, ErrCiphertext) {
 			t.Errorf("another cluster: error %v", err)
 		}
 	})
@@ -184,7 +185,7 @@ func TestKeyringErrors(t *testing.T) {
 			"changed":         {id, append(bytes.Clone(ciphertext[:93]), ciphertext[93]^1), ErrCiphertext},
 			"CPO's":           {id, make([]byte, 64), ErrCiphertext},
 		} {
-			if got, err := k.Decrypt(tc.id, tc.ciphertext); !errors.Is(err, tc.want) || got != nil {
+			if got, err := k.Decrypt(t.Context(), tc.id, tc.ciphertext); !errors.Is(err, tc.want) || got != nil {
 				t.Errorf("%s: %x, error %v, want %v", name, got, err, tc.want)
 			}
 		}
@@ -234,7 +235,7 @@ func TestKeyringWaits(t *testing.T) {
 				time.Sleep(10 * time.Minute)
 				_, err := k.Status()
 				_, _, encryptErr := k.Encrypt(testDEK())
-				_, decryptErr := k.Decrypt(KeyRef{uuidA, 1}.KeyID(), make([]byte, 94))
+				_, decryptErr := k.Decrypt(t.Context(), KeyRef{uuidA, 1}.KeyID(), make([]byte, 94))
 				for _, err := range []error{err, encryptErr, decryptErr, k.Ready()} {
 					for _, want := range tc.want {
 						if !errors.Is(err, want) {
@@ -313,7 +314,7 @@ func TestKeyringConcurrency(t *testing.T) {
 						t.Errorf("%v after generation %d: %v", ref, last, err)
 					}
 					last = ref.Generation
-					if got, err := k.Decrypt(id, ciphertext); err != nil || !bytes.Equal(got, testDEK()) {
+					if got, err := k.Decrypt(t.Context(), id, ciphertext); err != nil || !bytes.Equal(got, testDEK()) {
 						t.Errorf("Decrypt = %x, %v", got, err)
 					}
 				}

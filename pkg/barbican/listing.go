@@ -34,9 +34,24 @@ type Listing struct {
 	Unread map[KeyRef]error
 	// Strange are the names of entries that are no generations, each with what is wrong.
 	Strange []string
-	// Now is the clock of the one who lists; zero: it told none.
-	Now time.Time
+	// Now is Barbican's clock when the listing is returned; zero: there is none to go by. Clock says whose it is.
+	Now   time.Time
+	Clock Clock
+	// Owner is Keystone's id of the user who lists.
+	Owner string
 }
+
+// Clock says whose clock a time was read from.
+type Clock string
+
+const (
+	// LocalClock is this machine's, for want of another.
+	LocalClock Clock = "local"
+	// KeystoneClock is Keystone's: Barbican tells none (before 2024 its answers have no Date), and runs in the same cloud.
+	KeystoneClock Clock = "keystone"
+	// BarbicanClock is Barbican's own.
+	BarbicanClock Clock = "barbican"
+)
 
 // stamp is how an entry's name writes an instant.
 const stamp = "20060102T150405Z"

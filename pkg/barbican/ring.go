@@ -8,16 +8,7 @@ import (
 	"time"
 )
 
-// Entry is one key that the keyring is told of.
-type Entry struct {
-	Ref KeyRef
-	// ReadOnly keys open what was wrapped with them and never become active.
-	ReadOnly bool
-	// Activation is when the key may become active; zero is at once. Nodes that share it switch at the same instant.
-	Activation time.Time
-}
-
-// Failure is why a key could not be fetched.
+// Failure is why a call failed.
 type Failure int
 
 const (
@@ -27,49 +18,84 @@ const (
 	Definite
 )
 
-// Policy has the ring's times.
-type Policy struct {
-	// Wait is the pause after a key's failed fetch number n, from 0.
-	Wait func(why Failure, n int) time.Duration
-}
-
-// Ring is the state of a keyring, as a value: events and time go in, a new ring comes out. It knows no key bytes.
+// Ring is the state of a keyring, as a value: events and time go in, a new ring comes out, and what is to be done next can be
+// asked of it. It knows no key bytes and makes no calls. Times that go in are this machine's (its monotonic clock counts); what
+// Barbican says of keys is by Barbican's clock, whose distance each listing tells.
 //
-// The rules: an entry is fetched until it is held; the active key is the held one with the highest generation whose activation
-// has come; the ring never goes back to a lower generation (the high-water mark), not even when a higher one disappears.
+// The rules:
+//   - A key becomes active when it is the highest generation that is listed, allowed (see Policy), held and whose activation has
+//     come. The ring never goes back to a lower generation, nor to another key of the same one: the mark, which outlives the process.
+//   - Without a mark and without an active key nothing is known of what was written last: then a higher generation that can't be
+//     fetched at the moment is waited for. One that can't be fetched at all is passed over.
+//   - A key that leaves the list stays held, to open what it wrapped, and can't become active. The active one stays active until
+//     a higher generation takes over; that it has left is evidence of a revocation.
+//   - Definite refusals that are repeated over a window are a revocation: see Revocation.
 type Ring struct {
-	keys      map[KeyRef]keyState
-	active    KeyRef // zero: none
-	highWater uint64 // the highest generation that was ever active
+	policy  Policy
+	keys    map[KeyRef]keyState
+	strange []string
+	owner   string // who lists
+	clock   reading
+	active  KeyRef // zero: none
+	mark    KeyRef // the highest key that was ever active; zero: none that is known of
+
+	nextList  time.Time // zero: at once
+	nextCheck time.Time
+	round     int       // listings and checks in their place, for turns
+	listed    bool      // once at least
+	trouble   error     // of the last listing
+	failures  int       // listings in a row that brought no full list
+	good      time.Time // the last good poll, or the start
+	demand    bool      // somebody waits for a listing
+	demanded  time.Time // when the last such listing was granted
+
+	container, entry, secret evidence // that the container is refused; that the active key's entry has gone; that its secret is refused
 }
 
 type keyState struct {
-	Entry
+	ListedKey
 
+	unread   bool // only the name is known
+	gone     bool // no longer listed
+	disputed bool // another key has the same generation
 	held     bool
+	wanted   bool // somebody waits for it
+	err      error
 	failures int
 	retry    time.Time // not to be fetched before; zero: at once
 }
 
-// NewRing starts from a list and the high-water mark that an earlier process left, 0 if there is none. It refuses a list with
-// a generation twice, and one that has no key to become active. A secret may be there twice: put back to use, it has a new generation
-// and is still to be read under the old one.
-func NewRing(entries []Entry, highWater uint64) (Ring, error) {
-	r := Ring{keys: make(map[KeyRef]keyState, len(entries)), highWater: highWater}
-	generations := map[uint64]bool{}
-	writable := false
-	for _, e := range entries {
-		if generations[e.Ref.Generation] {
-			return Ring{}, fmt.Errorf("generation %d is given to two keys", e.Ref.Generation)
-		}
-		generations[e.Ref.Generation] = true
-		r.keys[e.Ref] = keyState{Entry: e}
-		writable = writable || (!e.ReadOnly && e.Ref.Generation >= highWater)
+// reading is a look at Barbican's clock.
+type reading struct {
+	at, says time.Time
+	whose    Clock
+}
+
+// evidence are refusals in a row.
+type evidence struct {
+	n           int
+	first, last time.Time
+	err         error
+}
+
+// revokedAfter is how many refusals in a row, over two polls at least, are no accident.
+const revokedAfter = 3
+
+func (e evidence) with(err error, now time.Time) evidence {
+	if e.n == 0 {
+		e.first = now
 	}
-	if !writable {
-		return Ring{}, fmt.Errorf("there is no key to write with of generation %d or above", max(highWater, 1))
-	}
-	return r, nil
+	e.n, e.last, e.err = e.n+1, now, err
+	return e
+}
+
+func (e evidence) confirmed(poll time.Duration) bool {
+	return e.n >= revokedAfter && e.last.Sub(e.first) >= (revokedAfter-1)*poll
+}
+
+// NewRing makes a ring that was told nothing yet. The mark is what an earlier process left, zero if there is none.
+func NewRing(p Policy, mark KeyRef, now time.Time) Ring {
+	return Ring{policy: p, keys: map[KeyRef]keyState{}, mark: mark, good: now, clock: reading{whose: LocalClock}}
 }
 
 // with returns a copy in which one key is changed; rings are never changed in place.
@@ -84,116 +110,348 @@ func (r Ring) with(ref KeyRef, change func(*keyState)) Ring {
 	return r
 }
 
-// Held is the event that a key was fetched and passed its test.
-func (r Ring) Held(ref KeyRef) Ring {
-	return r.with(ref, func(k *keyState) { k.held, k.failures, k.retry = true, 0, time.Time{} })
+// Listed is the event that the keyring was listed.
+func (r Ring) Listed(l *Listing, now time.Time) Ring {
+	keys := make(map[KeyRef]keyState, len(l.Keys))
+	for _, listed := range l.Keys {
+		k := r.keys[listed.Ref]
+		if k.unread {
+			k = keyState{}
+		}
+		k.ListedKey, k.gone, k.disputed = listed, false, false
+		keys[listed.Ref] = k
+	}
+	again := false
+	for ref, err := range l.Unread {
+		k, known := r.keys[ref]
+		if !known || k.unread {
+			k = keyState{ListedKey: ListedKey{Ref: ref}, unread: true, err: err}
+			again = again || classify(err) == Transient
+		}
+		k.gone = false
+		keys[ref] = k
+	}
+	for ref, k := range r.keys {
+		if _, listed := keys[ref]; !listed && k.held {
+			k.gone = true
+			keys[ref] = k
+		}
+	}
+	r.keys, r.strange, r.owner, r.listed, r.trouble, r.container = keys, l.Strange, l.Owner, true, nil, evidence{}
+	r.settleDisputes()
+	if !l.Now.IsZero() {
+		r.clock = reading{at: now, says: l.Now, whose: l.Clock}
+	}
+	if !r.policy.Trusted {
+		r.good = now
+	}
+	if k, ok := r.keys[r.active]; !ok || !k.gone {
+		r.entry = evidence{}
+	} else {
+		r.entry = r.entry.with(fmt.Errorf("%w: its entry has gone from the keyring", ErrUnknownKey), now)
+	}
+	if !again {
+		r.failures = 0
+	}
+	return r.polled(again, Transient, now)
 }
 
-// Failed is the event that a fetch failed.
-func (r Ring) Failed(ref KeyRef, why Failure, now time.Time, p Policy) Ring {
-	return r.with(ref, func(k *keyState) {
-		k.retry = now.Add(p.Wait(why, k.failures))
-		k.failures++
-	})
+// settleDisputes finds generations that are given to two keys. It writes to a map that is the ring's alone.
+func (r Ring) settleDisputes() {
+	claims := map[uint64]int{}
+	for _, k := range r.keys {
+		if !k.gone && r.refusal(k) == nil {
+			claims[k.Ref.Generation]++
+		}
+	}
+	for ref, k := range r.keys {
+		k.disputed = !k.gone && claims[ref.Generation] > 1 && r.refusal(k) == nil
+		r.keys[ref] = k
+	}
+}
+
+// polled sets the time of the next listing. While nothing is active, what failed is tried again soon.
+func (r Ring) polled(failed bool, why Failure, now time.Time) Ring {
+	pause := r.policy.pause()
+	if failed {
+		if r.active == (KeyRef{}) {
+			pause = r.policy.Wait(why, r.failures)
+		}
+		r.failures++
+	}
+	r.round++
+	r.nextList, r.demand = now.Add(pause), false
+	return r
+}
+
+// ListFailed is the event that the keyring could not be listed. Nothing that is held is lost by it.
+func (r Ring) ListFailed(err error, now time.Time) Ring {
+	r.trouble = err
+	if refused(err) {
+		r.container = r.container.with(err, now)
+	}
+	return r.polled(true, classify(err), now)
+}
+
+// Checked is the event that the active key's secret was asked for; err is nil when it is still there for us.
+func (r Ring) Checked(ref KeyRef, err error, now time.Time) Ring {
+	if r.policy.Trusted {
+		r.nextCheck = now.Add(r.policy.pause())
+	} else {
+		r = r.polled(false, Transient, now)
+	}
+	switch {
+	case ref != r.active:
+	case err == nil:
+		r.secret, r.good = evidence{}, now
+	case refused(err):
+		r.secret = r.secret.with(err, now)
+	}
+	return r
+}
+
+// Held is the event that a key was fetched and passed its test.
+func (r Ring) Held(ref KeyRef) Ring {
+	return r.with(ref, func(k *keyState) { k.held, k.wanted, k.err, k.failures, k.retry = true, false, nil, 0, time.Time{} })
+}
+
+// Failed is the event that a key could not be fetched.
+func (r Ring) Failed(ref KeyRef, err error, now time.Time) Ring {
+	pause := r.policy.Wait(classify(err), r.keys[ref].failures)
+	if classify(err) == Definite && r.active != (KeyRef{}) {
+		pause = max(pause, r.policy.Poll) // what somebody has to mend is worth a call a poll, while there is a key to serve with
+	}
+	return r.with(ref, func(k *keyState) { k.wanted, k.err, k.failures, k.retry = false, err, k.failures+1, now.Add(pause) })
+}
+
+// Demand is the event that something wrapped with a key came that is not held. The answer says whether it may be here soon: it
+// is, or will be, fetched, or the keyring is listed for it, which happens once in a poll's time whatever comes. While no key is
+// active nobody is kept waiting: everything that can be done is being done, and the API server is to hear at once.
+func (r Ring) Demand(ref KeyRef, now time.Time) (Ring, bool) {
+	if k, known := r.keys[ref]; known && !k.unread {
+		if !r.Hope(ref, now) {
+			return r, false
+		}
+		return r.with(ref, func(k *keyState) { k.wanted = true }), true
+	}
+	if from := r.ListsFrom(now); !r.demand && !from.IsZero() && !from.After(now) {
+		r.demand, r.demanded = true, now
+	}
+	return r, r.demand
+}
+
+// ListsFrom is when an unknown key may make a listing, or share in one; zero is never.
+func (r Ring) ListsFrom(now time.Time) time.Time {
+	switch {
+	case !r.policy.Lists || r.active == KeyRef{}:
+		return time.Time{}
+	case r.demand || r.demanded.IsZero():
+		return now
+	default:
+		return r.demanded.Add(r.policy.Poll)
+	}
+}
+
+// Hope says whether a key that is demanded is still about to come.
+func (r Ring) Hope(ref KeyRef, now time.Time) bool {
+	k, known := r.keys[ref]
+	if !known || k.unread {
+		return r.demand
+	}
+	return r.active != (KeyRef{}) && r.fetchable(k, now) && !k.retry.After(now)
 }
 
 // Advance lets time pass: the active key may change.
 func (r Ring) Advance(now time.Time) Ring {
 	for _, k := range r.newestFirst() {
-		if k.Ref.Generation < r.highWater {
-			break
-		}
-		if k.held && !k.ReadOnly && !k.Activation.After(now) {
-			r.active, r.highWater = k.Ref, k.Ref.Generation
-			break
+		switch {
+		case k.Ref == r.active || !r.aboveMark(k.Ref):
+			return r
+		case !k.unread && !r.mayWrite(k, now):
+		case k.held:
+			r.active, r.mark, r.entry, r.secret = k.Ref, k.Ref, evidence{}, evidence{}
+			r.nextCheck = now.Add(r.policy.pause())
+			return r
+		case r.mark == KeyRef{} && (k.err == nil || classify(k.err) == Transient):
+			return r // it may have been active before
 		}
 	}
 	return r
 }
 
-// Due are the keys to be fetched now, the most wanted first: the one that is to be active, then the newest.
-func (r Ring) Due(now time.Time) []KeyRef {
+// aboveMark says whether a key is the marked one, or of a higher generation.
+func (r Ring) aboveMark(ref KeyRef) bool {
+	return ref == r.mark || ref.Generation > r.mark.Generation
+}
+
+// mayWrite says whether a key may be active by all but being held.
+func (r Ring) mayWrite(k keyState, now time.Time) bool {
+	return r.candidate(k, now) && !r.activation(k).After(r.Cloud(now))
+}
+
+// candidate says whether a key may be active, now or later.
+func (r Ring) candidate(k keyState, now time.Time) bool {
+	return !k.gone && !k.ReadOnly && !k.disputed && r.refusal(k) == nil && !r.expired(k, now)
+}
+
+func (r Ring) activation(k keyState) time.Time { return k.Activation(r.policy.delay()) }
+
+// refusal is why a key that is listed is not used at all; nil if it is.
+func (r Ring) refusal(k keyState) error {
+	if k.unread {
+		return k.err
+	}
+	return r.policy.refusal(k.ListedKey, r.owner)
+}
+
+func (r Ring) expired(k keyState, now time.Time) bool {
+	return !k.Expires.IsZero() && !k.Expires.After(r.Cloud(now))
+}
+
+// fetchable says whether a key is to be fetched at all.
+func (r Ring) fetchable(k keyState, now time.Time) bool {
+	return !k.held && !k.gone && r.refusal(k) == nil && !r.expired(k, now)
+}
+
+// Cloud is the time by Barbican's clock; as long as it was never told, by this machine's.
+func (r Ring) Cloud(now time.Time) time.Time {
+	if r.clock.at.IsZero() {
+		return now
+	}
+	return r.clock.says.Add(now.Sub(r.clock.at))
+}
+
+// local is when Barbican's clock will say t, by this machine's.
+func (r Ring) local(t, now time.Time) time.Time { return now.Add(t.Sub(r.Cloud(now))) }
+
+// TaskKind is what is to be done.
+type TaskKind int
+
+const (
+	// List asks for the keyring: Listed or ListFailed follows.
+	List TaskKind = iota + 1
+	// Fetch asks for a key's bytes: Held or Failed follows.
+	Fetch
+	// Check asks whether a key's secret is still there for us: Checked follows.
+	Check
+)
+
+// Task is a call that is to be made.
+type Task struct {
+	Kind TaskKind
+	Ref  KeyRef // of Fetch and Check
+}
+
+// checkTurn is which listing gives its place to a check of the active key's secret, so that there is one call in a poll's time.
+const checkTurn = 8
+
+// Due is the task to be done now; false means none. The list comes first, then the keys that somebody waits for, the one that is
+// to be active, and the newest.
+func (r Ring) Due(now time.Time) (Task, bool) {
+	if r.policy.Lists && (r.demand || !r.nextList.After(now)) {
+		if r.checksInstead() {
+			return Task{Check, r.active}, true
+		}
+		return Task{Kind: List}, true
+	}
 	var due []keyState
 	for _, k := range r.keys {
-		if !k.held && !k.retry.After(now) {
+		if r.fetchable(k, now) && !k.retry.After(now) {
 			due = append(due, k)
 		}
 	}
-	rank := func(k keyState) int {
-		if k.ReadOnly || k.Activation.After(now) {
-			return 1
-		}
-		return 0
+	if len(due) > 0 {
+		first := slices.MinFunc(due, func(a, b keyState) int {
+			return cmp.Or(cmp.Compare(r.rank(a, now), r.rank(b, now)), cmp.Compare(b.Ref.Generation, a.Ref.Generation), cmp.Compare(a.Ref.Secret, b.Ref.Secret))
+		})
+		return Task{Fetch, first.Ref}, true
 	}
-	slices.SortFunc(due, func(a, b keyState) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.Ref.Generation, a.Ref.Generation))
-	})
-	refs := make([]KeyRef, len(due))
-	for i, k := range due {
-		refs[i] = k.Ref
+	if r.checksAside() && !r.nextCheck.After(now) {
+		return Task{Check, r.active}, true
 	}
-	return refs
+	return Task{}, false
 }
 
-// Wake is when the ring has something to do next; false means never, unless something happens.
+// checksInstead says whether it is a check's turn. With a delay so short that a listing can't be spared there is none.
+func (r Ring) checksInstead() bool {
+	turn := checkTurn
+	if r.secret.n > 0 {
+		turn = 2
+	}
+	const spared = 4
+	return r.policy.Checks && !r.policy.Trusted && !r.demand && r.trouble == nil && r.active != (KeyRef{}) &&
+		r.policy.ActivationDelay >= spared*r.policy.Poll && r.round%turn == turn-1
+}
+
+// checksAside says whether checks have a time of their own: where the list costs no call.
+func (r Ring) checksAside() bool {
+	return r.policy.Checks && r.policy.Trusted && r.policy.Poll > 0 && r.active != (KeyRef{})
+}
+
+func (r Ring) rank(k keyState, now time.Time) int {
+	switch {
+	case k.wanted:
+		return 0
+	case r.mayWrite(k, now) && r.aboveMark(k.Ref):
+		return 1
+	default:
+		return 2
+	}
+}
+
+// Wake is when the next task comes due; false means never, unless something happens.
 func (r Ring) Wake(now time.Time) (time.Time, bool) {
-	var wake time.Time
-	earlier := func(t time.Time) {
-		if wake.IsZero() || t.Before(wake) {
-			wake = t
-		}
+	var wake earliest
+	if r.policy.Lists {
+		wake.at(r.nextList, now)
+	}
+	if r.demand {
+		wake.at(now, now)
+	}
+	if r.checksAside() {
+		wake.at(r.nextCheck, now)
 	}
 	for _, k := range r.keys {
-		if !k.held {
-			earlier(k.retry)
-			if k.retry.IsZero() {
-				return now, true
-			}
-		} else if !k.ReadOnly && k.Ref.Generation > r.active.Generation && k.Activation.After(now) {
-			earlier(k.Activation)
+		if r.fetchable(k, now) {
+			wake.at(k.retry, now)
 		}
 	}
-	return wake, !wake.IsZero()
+	return wake.time, !wake.time.IsZero()
 }
 
-// Active is the key to write with; false means there is none yet.
-func (r Ring) Active() (KeyRef, bool) {
-	return r.active, r.active != KeyRef{}
-}
-
-// HighWater is the highest generation that was ever active.
-func (r Ring) HighWater() uint64 { return r.highWater }
-
-// Awaited is the key that is to be active once it is here: the highest generation that may write now, or the first to come.
-func (r Ring) Awaited(now time.Time) KeyRef {
-	var first keyState
-	for _, k := range r.newestFirst() {
-		switch {
-		case k.ReadOnly || k.Ref.Generation < r.highWater:
-		case !k.Activation.After(now):
-			return k.Ref
-		case first.Ref.Secret == "" || k.Activation.Before(first.Activation):
-			first = k
+// Turn is when the ring changes by time alone; false means never.
+func (r Ring) Turn(now time.Time) (time.Time, bool) {
+	var turn earliest
+	for _, k := range r.keys {
+		if k.held && k.Ref.Generation > r.active.Generation && r.aboveMark(k.Ref) && r.candidate(k, now) {
+			turn.after(r.local(r.activation(k), now), now)
 		}
 	}
-	return first.Ref
-}
-
-// Failures is how often in a row a key could not be fetched.
-func (r Ring) Failures(ref KeyRef) int { return r.keys[ref].failures }
-
-// Missing are the keys that are not held, the newest first.
-func (r Ring) Missing() []KeyRef {
-	var missing []KeyRef
-	for _, k := range r.newestFirst() {
-		if !k.held {
-			missing = append(missing, k.Ref)
-		}
+	if k, ok := r.keys[r.active]; ok && !k.Expires.IsZero() {
+		turn.after(r.local(k.Expires, now), now)
 	}
-	return missing
+	if r.policy.MaxStaleness > 0 {
+		turn.after(r.good.Add(r.policy.MaxStaleness), now)
+	}
+	return turn.time, !turn.time.IsZero()
 }
 
-// newestFirst are all keys, the highest generation first.
-func (r Ring) newestFirst() []keyState {
-	return slices.SortedFunc(maps.Values(r.keys), func(a, b keyState) int { return cmp.Compare(b.Ref.Generation, a.Ref.Generation) })
+// earliest is the first of several instants; zero: none.
+type earliest struct{ time time.Time }
+
+// at counts an instant, the past as now.
+func (e *earliest) at(t, now time.Time) {
+	if t.Before(now) {
+		t = now
+	}
+	if e.time.IsZero() || t.Before(e.time) {
+		e.time = t
+	}
+}
+
+// after counts an instant of the future.
+func (e *earliest) after(t, now time.Time) {
+	if t.After(now) {
+		e.at(t, now)
+	}
 }

@@ -1,154 +1,185 @@
 package barbican
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mooring/pkg/openstack"
+)
+
+const (
+	testPoll  = time.Minute
+	testDelay = 10 * time.Minute
+	me        = "5f0e1c3a9d2b4c7f8e6a1b2c3d4e5f60"
 )
 
 func epoch() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// testPolicy waits a second more each time, ten times that when the failure is definite.
+func at(d time.Duration) time.Time { return epoch().Add(d) }
+
+// testPolicy waits a second more after each failure, ten times that when it is definite.
 func testPolicy() Policy {
-	return Policy{Wait: func(why Failure, n int) time.Duration {
-		d := time.Duration(n+1) * time.Second
-		if why == Definite {
-			d *= 10
-		}
-		return d
-	}}
-}
-
-func mustRing(tb testing.TB, highWater uint64, entries ...Entry) Ring {
-	tb.Helper()
-	r, err := NewRing(entries, highWater)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return r
-}
-
-func TestNewRing(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		entries   []Entry
-		highWater uint64
-		ok        bool
-	}{
-		"one key":               {[]Entry{{Ref: KeyRef{uuidA, 1}}}, 0, true},
-		"one to read":           {[]Entry{{Ref: KeyRef{uuidA, 1}}, {Ref: KeyRef{uuidB, 2}, ReadOnly: true}}, 0, true},
-		"at the high-water":     {[]Entry{{Ref: KeyRef{uuidA, 3}}}, 3, true},
-		"none":                  {nil, 0, false},
-		"only to read":          {[]Entry{{Ref: KeyRef{uuidA, 1}, ReadOnly: true}}, 0, false},
-		"a generation twice":    {[]Entry{{Ref: KeyRef{uuidA, 1}}, {Ref: KeyRef{uuidB, 1}}}, 0, false},
-		"a secret once more":    {[]Entry{{Ref: KeyRef{uuidA, 1}, ReadOnly: true}, {Ref: KeyRef{uuidB, 2}, ReadOnly: true}, {Ref: KeyRef{uuidA, 3}}}, 2, true},
-		"below the high-water":  {[]Entry{{Ref: KeyRef{uuidA, 2}}}, 3, false},
-		"the newer one to read": {[]Entry{{Ref: KeyRef{uuidA, 2}}, {Ref: KeyRef{uuidB, 3}, ReadOnly: true}}, 3, false},
-	}
-	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if _, err := NewRing(tc.entries, tc.highWater); (err == nil) != tc.ok {
-				t.Errorf("error %v", err)
+	return Policy{
+		Wait: func(why Failure, n int) time.Duration {
+			d := time.Duration(n+1) * time.Second
+			if why == Definite {
+				d *= 10
 			}
-		})
+			return d
+		},
+		Poll: testPoll, ActivationDelay: testDelay, Lists: true,
 	}
 }
 
-// view is what of a ring a table compares.
-type view struct {
-	Active    uint64
-	HighWater uint64
-	Due       []uint64
-	Wake      time.Duration // after the epoch; -1: never
-	Awaited   uint64
-	Complete  bool
+func away() error {
+	return &openstack.Error{Class: openstack.ErrUnavailable, Operation: "GET /v1/secrets/x", Message: "away"}
 }
 
-func look(r Ring, now time.Time) view {
-	v := view{HighWater: r.HighWater(), Wake: -1, Awaited: r.Awaited(now).Generation, Complete: len(r.Missing()) == 0}
+// forbidden is Barbican's own no.
+func forbidden() error {
+	return refusing(&openstack.Error{Class: openstack.ErrForbidden, Operation: "GET /v1/containers/x", Message: "no"}, "/containers/x")
+}
+
+// gen is a key of the keyring that was made at a time.
+func gen(n uint64, secret string, created time.Time) ListedKey {
+	return ListedKey{Ref: KeyRef{secret, n}, Created: created, Creator: me, Status: usableStatus}
+}
+
+// long ago, a key was made that is active now.
+func old(n uint64, secret string) ListedKey { return gen(n, secret, at(-24*time.Hour)) }
+
+// listing is told at a moment whose time Barbican knows, too.
+func listing(now time.Time, keys ...ListedKey) *Listing {
+	return &Listing{Keys: keys, Owner: me, Now: now, Clock: BarbicanClock}
+}
+
+// view of a ring that a table compares.
+type look struct {
+	Active, Mark uint64
+	Due          string
+	Wake, Turn   time.Duration // after the epoch; -1: never
+	Lack         error         // the sentinel
+	Revoked      bool
+	Stale        bool
+	Complete     bool
+}
+
+func lookAt(r Ring, now time.Time) look {
+	l := look{Mark: r.Mark().Generation, Wake: -1, Turn: -1, Complete: r.Complete(now) == nil, Revoked: r.Revoked(now) != nil, Stale: r.Stale(now)}
 	if ref, ok := r.Active(); ok {
-		v.Active = ref.Generation
+		l.Active = ref.Generation
 	}
-	for _, ref := range r.Due(now) {
-		v.Due = append(v.Due, ref.Generation)
+	if task, ok := r.Due(now); ok {
+		l.Due = describe(task)
 	}
-	if wake, ok := r.Wake(now); ok {
-		v.Wake = wake.Sub(epoch())
+	if t, ok := r.Wake(now); ok {
+		l.Wake = t.Sub(epoch())
 	}
-	return v
+	if t, ok := r.Turn(now); ok {
+		l.Turn = t.Sub(epoch())
+	}
+	for _, sentinel := range []error{ErrBehind, ErrUnusableKey, ErrNotReady} {
+		if l.Lack == nil && errors.Is(r.Lack(now), sentinel) {
+			l.Lack = sentinel
+		}
+	}
+	return l
+}
+
+func describe(t Task) string {
+	switch t.Kind {
+	case List:
+		return "list"
+	case Check:
+		return fmt.Sprintf("check %d", t.Ref.Generation)
+	default:
+		return fmt.Sprintf("fetch %d", t.Ref.Generation)
+	}
 }
 
 func TestRing(t *testing.T) {
 	t.Parallel()
 	a, b, c := KeyRef{uuidA, 1}, KeyRef{uuidB, 2}, KeyRef{uuidC, 3}
-	at := func(d time.Duration) time.Time { return epoch().Add(d) }
-	p := testPolicy()
-	tests := map[string]struct {
+	start := func(change ...func(*Policy)) Ring {
+		p := testPolicy()
+		for _, f := range change {
+			f(&p)
+		}
+		return NewRing(p, KeyRef{}, epoch())
+	}
+	marked := func(mark KeyRef) Ring { return NewRing(testPolicy(), mark, epoch()) }
+	one := start().Listed(listing(epoch(), old(1, uuidA)), epoch())
+	two := start().Listed(listing(epoch(), old(2, uuidB), old(1, uuidA)), epoch())
+	// b is made now and becomes active in ten minutes.
+	next := start().Listed(listing(epoch(), gen(2, uuidB, epoch()), old(1, uuidA)), epoch())
+	serving := two.Held(a).Held(b).Advance(epoch())
+	type ringAt struct {
 		ring Ring
 		now  time.Duration
-		want view
+	}
+	tests := map[string]struct {
+		ringAt
+		want look
 	}{
-		"new: everything is due, the one to write first": {
-			mustRing(t, 0, Entry{Ref: a}, Entry{Ref: b, ReadOnly: true}), 0,
-			view{Due: []uint64{1, 2}, Awaited: 1},
-		},
-		"held: active, nothing to do": {
-			mustRing(t, 0, Entry{Ref: a}).Held(a), 0,
-			view{Active: 1, HighWater: 1, Wake: -1, Awaited: 1, Complete: true},
-		},
-		"only the reader is held: still none active": {
-			mustRing(t, 0, Entry{Ref: a}, Entry{Ref: b, ReadOnly: true}).Held(b), 0,
-			view{Due: []uint64{1}, Awaited: 1},
-		},
-		"failed once: again after a second": {
-			mustRing(t, 0, Entry{Ref: a}).Failed(a, Transient, epoch(), p), 0,
-			view{Wake: time.Second, Awaited: 1},
-		},
-		"failed once: that second later": {
-			mustRing(t, 0, Entry{Ref: a}).Failed(a, Transient, epoch(), p), time.Second,
-			view{Due: []uint64{1}, Wake: time.Second, Awaited: 1},
-		},
-		"failed twice, then for good": {
-			mustRing(t, 0, Entry{Ref: a}).Failed(a, Transient, epoch(), p).Failed(a, Definite, epoch(), p), 0,
-			view{Wake: 20 * time.Second, Awaited: 1},
-		},
-		"a newer one that is not there yet does not stop the older": {
-			mustRing(t, 0, Entry{Ref: a}, Entry{Ref: b}).Held(a).Failed(b, Transient, epoch(), p), 0,
-			view{Active: 1, HighWater: 1, Wake: time.Second, Awaited: 2},
-		},
-		"before the activation of the newer one": {
-			mustRing(t, 0, Entry{Ref: a}, Entry{Ref: b, Activation: at(time.Minute)}).Held(a).Held(b), 0,
-			view{Active: 1, HighWater: 1, Wake: time.Minute, Awaited: 1, Complete: true},
-		},
-		"at its activation": {
-			mustRing(t, 0, Entry{Ref: a}, Entry{Ref: b, Activation: at(time.Minute)}).Held(a).Held(b), time.Minute,
-			view{Active: 2, HighWater: 2, Wake: -1, Awaited: 2, Complete: true},
-		},
-		"its activation has passed, it is not here": {
-			mustRing(t, 0, Entry{Ref: a}, Entry{Ref: b, Activation: at(time.Minute)}).Held(a), time.Hour,
-			view{Active: 1, HighWater: 1, Due: []uint64{2}, Wake: time.Hour, Awaited: 2},
-		},
-		"two activations have passed at once": {
-			mustRing(t, 0, Entry{Ref: a}, Entry{Ref: b, Activation: at(time.Minute)}, Entry{Ref: c, Activation: at(2 * time.Minute)}).Held(a).Held(b).Held(c), time.Hour,
-			view{Active: 3, HighWater: 3, Wake: -1, Awaited: 3, Complete: true},
-		},
-		"never below the high-water mark": {
-			mustRing(t, 2, Entry{Ref: a}, Entry{Ref: b}).Held(a), 0,
-			view{HighWater: 2, Due: []uint64{2}, Awaited: 2},
-		},
-		"nothing but one to come": {
-			mustRing(t, 0, Entry{Ref: b, Activation: at(time.Minute)}, Entry{Ref: c, Activation: at(time.Hour)}).Held(b).Held(c), 0,
-			view{Wake: time.Minute, Awaited: 2, Complete: true},
-		},
-		"somebody else's key changes nothing": {
-			mustRing(t, 0, Entry{Ref: a}).Held(c).Held(KeyRef{uuidB, 1}).Failed(b, Definite, epoch(), p), 0,
-			view{Due: []uint64{1}, Awaited: 1},
-		},
+		"new: listed first":                        {ringAt{start(), 0}, look{Due: "list", Lack: ErrNotReady, Complete: true}},
+		"listed: fetched":                          {ringAt{one, 0}, look{Due: "fetch 1", Lack: ErrNotReady}},
+		"held: active until the poll":              {ringAt{one.Held(a), 0}, look{Active: 1, Mark: 1, Wake: testPoll, Turn: -1, Complete: true}},
+		"the poll":                                 {ringAt{one.Held(a), testPoll}, look{Active: 1, Mark: 1, Due: "list", Turn: -1, Complete: true}},
+		"the newest is fetched first":              {ringAt{two, 0}, look{Due: "fetch 2", Lack: ErrNotReady}},
+		"then the older":                           {ringAt{two.Held(b), 0}, look{Active: 2, Mark: 2, Due: "fetch 1", Turn: -1}},
+		"a fetch failed: again soon":               {ringAt{one.Failed(a, away(), epoch()), 0}, look{Wake: time.Second, Turn: -1, Lack: ErrNotReady}},
+		"a second later":                           {ringAt{one.Failed(a, away(), epoch()), time.Second}, look{Due: "fetch 1", Lack: ErrNotReady}},
+		"failed twice, then for good":              {ringAt{one.Failed(a, away(), epoch()).Failed(a, forbidden(), epoch()), 0}, look{Wake: 20 * time.Second, Turn: -1, Lack: ErrNotReady}},
+		"the list failed: again soon":              {ringAt{start().ListFailed(away(), epoch()), 0}, look{Wake: time.Second, Turn: -1, Lack: ErrNotReady, Complete: true}},
+		"with a key it can wait":                   {ringAt{serving.ListFailed(away(), epoch()), 0}, look{Active: 2, Mark: 2, Wake: testPoll, Turn: -1, Complete: true}},
+		"what can't be mended waits":               {ringAt{one.Held(a).Advance(epoch()).Listed(listing(epoch(), old(2, uuidB), old(1, uuidA)), epoch()).Failed(b, forbidden(), epoch()), 0}, look{Active: 1, Mark: 1, Wake: testPoll, Turn: -1}},
+		"without a mark, the newest is waited for": {ringAt{two.Held(a).Failed(b, away(), epoch()), 0}, look{Wake: time.Second, Turn: -1, Lack: ErrNotReady}},
+		"unless it can't be had":                   {ringAt{two.Held(a).Failed(b, forbidden(), epoch()), 0}, look{Active: 1, Mark: 1, Wake: 10 * time.Second, Turn: -1}},
+		"with the older's mark, it is not":         {ringAt{marked(a).Listed(listing(epoch(), old(2, uuidB), old(1, uuidA)), epoch()).Held(a).Failed(b, away(), epoch()), 0}, look{Active: 1, Mark: 1, Wake: time.Second, Turn: -1}},
+		"with the newest's mark, only that":        {ringAt{marked(b).Listed(listing(epoch(), old(2, uuidB), old(1, uuidA)), epoch()).Held(a), 0}, look{Mark: 2, Due: "fetch 2", Lack: ErrNotReady}},
+		"behind the mark":                          {ringAt{marked(c).Listed(listing(epoch(), old(2, uuidB), old(1, uuidA)), epoch()).Held(a).Held(b), 0}, look{Mark: 3, Wake: testPoll, Turn: -1, Lack: ErrBehind, Complete: true}},
+		"another key of the marked generation":     {ringAt{marked(KeyRef{uuidC, 2}).Listed(listing(epoch(), old(2, uuidB)), epoch()).Held(b), 0}, look{Mark: 2, Wake: testPoll, Turn: -1, Lack: ErrBehind, Complete: true}},
+
+		"to come: fetched at once":    {ringAt{next.Held(a), 0}, look{Active: 1, Mark: 1, Due: "fetch 2", Turn: -1}},
+		"to come: held":               {ringAt{next.Held(a).Held(b), 0}, look{Active: 1, Mark: 1, Wake: testPoll, Turn: testDelay, Complete: true}},
+		"just before":                 {ringAt{next.Held(a).Held(b), testDelay - 1}, look{Active: 1, Mark: 1, Due: "list", Turn: testDelay, Complete: true}},
+		"at its activation":           {ringAt{next.Held(a).Held(b), testDelay}, look{Active: 2, Mark: 2, Due: "list", Turn: -1, Complete: true}},
+		"it has come and is not here": {ringAt{next.Held(a).Advance(epoch()), testDelay}, look{Active: 1, Mark: 1, Due: "list", Turn: -1}},
+		"nothing but one to come":     {ringAt{start().Listed(listing(epoch(), gen(2, uuidB, epoch())), epoch()).Held(b), 0}, look{Wake: time.Second * 60, Turn: testDelay, Lack: ErrNotReady, Complete: true}},
+		"the first need not wait":     {ringAt{start().Listed(listing(epoch(), gen(1, uuidA, epoch())), epoch()).Held(a), 0}, look{Active: 1, Mark: 1, Wake: testPoll, Turn: -1, Complete: true}},
+		"two at once":                 {ringAt{next.Listed(listing(epoch(), gen(3, uuidC, epoch()), gen(2, uuidB, epoch()), old(1, uuidA)), epoch()).Held(a).Held(b).Held(c), testDelay}, look{Active: 3, Mark: 3, Due: "list", Turn: -1, Complete: true}},
+		"by Barbican's clock":         {ringAt{start().Listed(listing(at(5*time.Minute), gen(2, uuidB, epoch()), old(1, uuidA)), epoch()).Held(a).Held(b), 0}, look{Active: 1, Mark: 1, Wake: testPoll, Turn: 5 * time.Minute, Complete: true}},
+		"without a clock, by ours":    {ringAt{start().Listed(&Listing{Owner: me, Keys: []ListedKey{gen(2, uuidB, epoch()), old(1, uuidA)}}, at(time.Minute)).Held(a).Held(b), time.Minute}, look{Active: 1, Mark: 1, Wake: 2 * time.Minute, Turn: testDelay, Complete: true}},
+		"not before an instant":       {ringAt{start().Listed(listing(epoch(), ListedKey{Ref: b, Created: at(-time.Hour), NotBefore: at(time.Hour), Creator: me, Status: "ACTIVE"}, old(1, uuidA)), epoch()).Held(a).Held(b), 0}, look{Active: 1, Mark: 1, Wake: testPoll, Turn: time.Hour, Complete: true}},
+
+		"another's key is not used":  {ringAt{start().Listed(listing(epoch(), ListedKey{Ref: b, Created: at(-time.Hour), Creator: "mallory", Status: "ACTIVE"}, old(1, uuidA)), epoch()).Held(a), 0}, look{Active: 1, Mark: 1, Wake: testPoll, Turn: -1, Complete: true}},
+		"nothing but another's":      {ringAt{start().Listed(listing(epoch(), ListedKey{Ref: b, Created: at(-time.Hour), Creator: "mallory", Status: "ACTIVE"}), epoch()), 0}, look{Wake: testPoll, Turn: -1, Lack: ErrUnusableKey, Complete: true}},
+		"allowed by name":            {ringAt{start(func(p *Policy) { p.Creators = []string{"mallory"} }).Listed(listing(epoch(), ListedKey{Ref: b, Created: at(-time.Hour), Creator: "mallory", Status: "ACTIVE"}, old(1, uuidA)), epoch()).Held(b), 0}, look{Active: 2, Mark: 2, Wake: testPoll, Turn: -1, Complete: true}},
+		"anybody's":                  {ringAt{start(func(p *Policy) { p.AnyCreator = true }).Listed(listing(epoch(), ListedKey{Ref: b, Created: at(-time.Hour), Creator: "mallory", Status: "ACTIVE"}), epoch()).Held(b), 0}, look{Active: 2, Mark: 2, Wake: testPoll, Turn: -1, Complete: true}},
+		"who lists is not known":     {ringAt{start().Listed(&Listing{Keys: []ListedKey{{Ref: a, Created: at(-time.Hour), Status: "ACTIVE"}}}, epoch()), 0}, look{Wake: testPoll, Turn: -1, Lack: ErrUnusableKey, Complete: true}},
+		"not ACTIVE":                 {ringAt{start().Listed(listing(epoch(), ListedKey{Ref: b, Created: at(-time.Hour), Creator: me, Status: "PENDING"}, old(1, uuidA)), epoch()).Held(a), 0}, look{Active: 1, Mark: 1, Wake: testPoll, Turn: -1, Complete: true}},
+		"expired":                    {ringAt{start().Listed(listing(epoch(), ListedKey{Ref: b, Created: at(-time.Hour), Expires: epoch(), Creator: me, Status: "ACTIVE"}, old(1, uuidA)), epoch()).Held(a), 0}, look{Active: 1, Mark: 1, Wake: testPoll, Turn: -1, Complete: true}},
+		"a generation of two keys":   {ringAt{start().Listed(listing(epoch(), old(2, uuidC), old(2, uuidB), old(1, uuidA)), epoch()).Held(a).Held(b).Held(KeyRef{uuidC, 2}), 0}, look{Active: 1, Mark: 1, Wake: testPoll, Turn: -1, Complete: true}},
+		"one of which is another's":  {ringAt{start().Listed(listing(epoch(), ListedKey{Ref: KeyRef{uuidC, 2}, Created: at(-time.Hour), Creator: "mallory", Status: "ACTIVE"}, old(2, uuidB), old(1, uuidA)), epoch()).Held(a).Held(b), 0}, look{Active: 2, Mark: 2, Wake: testPoll, Turn: -1, Complete: true}},
+		"the active one is disputed": {ringAt{serving.Listed(listing(epoch(), old(2, uuidC), old(2, uuidB), old(1, uuidA)), epoch()).Held(KeyRef{uuidC, 2}), 0}, look{Active: 2, Mark: 2, Wake: testPoll, Turn: -1, Complete: true}},
+
+		"unread, for now: waited for":   {ringAt{start().Listed(&Listing{Owner: me, Keys: []ListedKey{old(1, uuidA)}, Unread: map[KeyRef]error{b: away()}}, epoch()).Held(a), 0}, look{Wake: time.Second, Turn: -1, Lack: ErrNotReady, Complete: true}},
+		"unread, for good: passed over": {ringAt{start().Listed(&Listing{Owner: me, Keys: []ListedKey{old(1, uuidA)}, Unread: map[KeyRef]error{b: forbidden()}}, epoch()).Held(a), 0}, look{Active: 1, Mark: 1, Wake: testPoll, Turn: -1, Complete: true}},
+		"unread, but known before":      {ringAt{serving.Listed(&Listing{Owner: me, Keys: []ListedKey{old(1, uuidA)}, Unread: map[KeyRef]error{b: away()}}, epoch()), 0}, look{Active: 2, Mark: 2, Wake: testPoll, Turn: -1, Complete: true}},
+
+		"the active one has gone":          {ringAt{serving.Listed(listing(epoch(), old(1, uuidA)), epoch()), 0}, look{Active: 2, Mark: 2, Wake: testPoll, Turn: -1, Complete: true}},
+		"an older one has gone: nothing":   {ringAt{serving.Listed(listing(epoch(), old(2, uuidB)), epoch()), 0}, look{Active: 2, Mark: 2, Wake: testPoll, Turn: -1, Complete: true}},
+		"gone, then a new one":             {ringAt{serving.Listed(listing(epoch(), old(3, uuidC), old(1, uuidA)), epoch()).Held(c), 0}, look{Active: 3, Mark: 3, Wake: testPoll, Turn: -1, Complete: true}},
+		"one to come has gone: never used": {ringAt{next.Held(a).Held(b).Advance(epoch()).Listed(listing(epoch(), old(1, uuidA)), epoch()), testDelay}, look{Active: 1, Mark: 1, Due: "list", Turn: -1, Complete: true}},
+		"all is empty":                     {ringAt{serving.Listed(listing(epoch()), epoch()), 0}, look{Active: 2, Mark: 2, Wake: testPoll, Turn: -1, Complete: true}},
+		"somebody else's key is no news":   {ringAt{one.Held(c).Held(KeyRef{uuidB, 1}).Failed(b, away(), epoch()), 0}, look{Due: "fetch 1", Lack: ErrNotReady}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -157,8 +188,226 @@ func TestRing(t *testing.T) {
 			if tc.want.Wake == 0 {
 				tc.want.Wake = tc.now // due now
 			}
-			if diff := cmp.Diff(tc.want, look(tc.ring.Advance(now), now)); diff != "" {
+			if tc.want.Turn == 0 {
+				tc.want.Turn = -1
+			}
+			got := lookAt(tc.ring.Advance(now), now)
+			if got.Lack != tc.want.Lack { //nolint:errorlint // sentinels themselves
+				t.Errorf("lack: %v, want %v", tc.ring.Advance(now).Lack(now), tc.want.Lack)
+			}
+			got.Lack, tc.want.Lack = nil, nil
+			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRevocation plays refusals against a ring whose second generation is active.
+func TestRevocation(t *testing.T) {
+	t.Parallel()
+	a, b := KeyRef{uuidA, 1}, KeyRef{uuidB, 2}
+	both := func(now time.Time) *Listing { return listing(now, old(2, uuidB), old(1, uuidA)) }
+	type step func(r Ring, now time.Time) Ring
+	listed := func(r Ring, now time.Time) Ring { return r.Listed(both(now), now) }
+	gone := func(r Ring, now time.Time) Ring { return r.Listed(listing(now, old(1, uuidA)), now) }
+	replaced := func(r Ring, now time.Time) Ring {
+		c := KeyRef{uuidC, 3}
+		return r.Listed(listing(now, old(3, uuidC), old(1, uuidA)), now).Held(c).Advance(now)
+	}
+	fails := func(err error) step { return func(r Ring, now time.Time) Ring { return r.ListFailed(err, now) } }
+	checked := func(err error) step {
+		return func(r Ring, now time.Time) Ring { ref, _ := r.Active(); return r.Checked(ref, err, now) }
+	}
+	notFound := refusing(&openstack.Error{Class: openstack.ErrNotFound, Operation: "GET /v1/containers/x"}, "/containers/x")
+	login := fmt.Errorf("logging in: %w", &openstack.Error{Class: openstack.ErrNotFound, Operation: "POST /v3/auth/tokens"})
+	for name, tc := range map[string]struct {
+		steps []step
+		want  bool
+	}{
+		"nothing":                       {[]step{listed, listed, listed}, false},
+		"once":                          {[]step{fails(forbidden())}, false},
+		"twice":                         {[]step{fails(forbidden()), fails(forbidden())}, false},
+		"three times":                   {[]step{fails(forbidden()), fails(forbidden()), fails(forbidden())}, true},
+		"not there":                     {[]step{fails(notFound), fails(notFound), fails(notFound)}, true},
+		"with a good answer between":    {[]step{fails(notFound), fails(notFound), listed, fails(notFound)}, false},
+		"with outages between":          {[]step{fails(notFound), fails(away()), fails(notFound), fails(context.DeadlineExceeded), fails(notFound)}, true},
+		"taken back":                    {[]step{fails(notFound), fails(notFound), fails(notFound), listed}, false},
+		"an outage":                     {[]step{fails(away()), fails(away()), fails(away()), fails(away())}, false},
+		"a timeout":                     {[]step{fails(context.DeadlineExceeded), fails(context.DeadlineExceeded), fails(context.DeadlineExceeded)}, false},
+		"no login":                      {[]step{fails(&openstack.Error{Class: openstack.ErrUnauthorized}), fails(&openstack.Error{Class: openstack.ErrUnauthorized}), fails(&openstack.Error{Class: openstack.ErrUnauthorized})}, false},
+		"no Keystone":                   {[]step{fails(login), fails(login), fails(login)}, false},
+		"the entry has gone":            {[]step{gone, gone, gone}, true},
+		"and comes back":                {[]step{gone, gone, listed, gone}, false},
+		"but a new generation is there": {[]step{gone, gone, replaced, gone}, false},
+		"the secret is refused":         {[]step{checked(forbidden()), listed, checked(forbidden()), listed, checked(forbidden())}, true},
+		"the secret is read again":      {[]step{checked(forbidden()), checked(forbidden()), checked(nil), checked(forbidden())}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := NewRing(testPolicy(), KeyRef{}, epoch()).Listed(both(epoch()), epoch()).Held(a).Held(b).Advance(epoch())
+			now := epoch()
+			for _, s := range tc.steps {
+				now = now.Add(testPoll)
+				r = s(r, now).Advance(now)
+			}
+			if got := r.Revoked(now); (got != nil) != tc.want {
+				t.Errorf("revoked: %v", got)
+			}
+			if _, ok := r.Active(); !ok {
+				t.Error("no key is active")
+			}
+		})
+	}
+	// Three refusals within a moment are one.
+	r := NewRing(testPolicy(), KeyRef{}, epoch()).Listed(both(epoch()), epoch()).Held(a).Held(b).Advance(epoch())
+	for range 10 {
+		r = r.ListFailed(forbidden(), epoch())
+	}
+	if err := r.Revoked(epoch()); err != nil {
+		t.Errorf("after refusals at one moment: %v", err)
+	}
+}
+
+func TestExpiryAndStaleness(t *testing.T) {
+	t.Parallel()
+	p := testPolicy()
+	p.MaxStaleness = 5 * time.Minute
+	a := KeyRef{uuidA, 1}
+	key := old(1, uuidA)
+	key.Expires = at(time.Hour)
+	r := NewRing(p, KeyRef{}, epoch()).Listed(listing(epoch(), key), epoch()).Held(a).Advance(epoch())
+	if turn, ok := r.Turn(epoch()); !ok || !turn.Equal(at(5*time.Minute)) {
+		t.Errorf("it wakes at %v for its staleness", turn)
+	}
+	if r.Stale(at(5*time.Minute-1)) || !r.Stale(at(5*time.Minute)) {
+		t.Error("staleness has another limit")
+	}
+	r = r.ListFailed(away(), at(time.Minute))
+	if !r.Stale(at(5 * time.Minute)) {
+		t.Error("a failed poll counts as a good one")
+	}
+	r = r.Listed(listing(at(50*time.Minute), key), at(50*time.Minute))
+	if r.Stale(at(51 * time.Minute)) {
+		t.Error("it is stale after a good poll")
+	}
+	r = r.Listed(listing(at(58*time.Minute), key), at(58*time.Minute))
+	if turn, ok := r.Turn(at(58 * time.Minute)); !ok || !turn.Equal(at(time.Hour)) {
+		t.Errorf("it wakes at %v for its expiry", turn)
+	}
+	if r.Revoked(at(time.Hour-1)) != nil || r.Revoked(at(time.Hour)) == nil {
+		t.Error("the active key's expiry is no revocation")
+	}
+	if ref, ok := r.Advance(at(2 * time.Hour)).Active(); !ok || ref != a {
+		t.Error("the expired key is not active any more")
+	}
+}
+
+// TestDemand asks for keys that are not held.
+func TestDemand(t *testing.T) {
+	t.Parallel()
+	a, b, c := KeyRef{uuidA, 1}, KeyRef{uuidB, 2}, KeyRef{uuidC, 3}
+	r := NewRing(testPolicy(), KeyRef{}, epoch())
+	if _, ok := r.Demand(c, epoch()); ok {
+		t.Error("somebody waits before there is a key")
+	}
+	foreign := ListedKey{Ref: b, Created: at(-time.Hour), Creator: "mallory", Status: "ACTIVE"}
+	r = r.Listed(listing(epoch(), foreign, old(1, uuidA)), epoch()).Held(a).Advance(epoch())
+	if _, ok := r.Demand(b, epoch()); ok {
+		t.Error("a key that must not be used is asked for")
+	}
+	r, ok := r.Demand(c, epoch())
+	if task, due := r.Due(epoch()); !ok || !due || task.Kind != List {
+		t.Fatalf("an unknown key: %v, %v", ok, task)
+	}
+	if r, ok = r.Demand(KeyRef{uuidC, 4}, at(time.Second)); !ok {
+		t.Error("a second one does not share the listing")
+	}
+	r = r.Listed(listing(at(time.Second), gen(3, uuidC, epoch()), foreign, old(1, uuidA)), at(time.Second))
+	if !r.Hope(c, at(time.Second)) || r.Hope(KeyRef{uuidC, 4}, at(time.Second)) {
+		t.Error("the listing has the one and not the other")
+	}
+	if r, ok = r.Demand(KeyRef{uuidC, 4}, at(2*time.Second)); ok {
+		t.Error("an unknown key makes a second listing in a poll's time")
+	}
+	if from := r.ListsFrom(at(2 * time.Second)); !from.Equal(at(testPoll)) {
+		t.Errorf("the next listing is granted at %v", from)
+	}
+	if r, ok = r.Demand(c, at(2*time.Second)); !ok {
+		t.Error("a listed key is not asked for")
+	}
+	if task, _ := r.Due(at(2 * time.Second)); task != (Task{Fetch, c}) {
+		t.Errorf("the task is %v", task)
+	}
+	failed := r.Failed(c, away(), at(3*time.Second))
+	if _, ok := failed.Demand(c, at(3*time.Second)); ok || failed.Hope(c, at(3*time.Second)) {
+		t.Error("a key that was just asked for is asked for again")
+	}
+	if held := r.Held(c); held.Hope(c, at(3*time.Second)) {
+		t.Error("a key that is held is waited for")
+	}
+	if r, ok = r.Demand(KeyRef{uuidC, 5}, at(testPoll)); !ok {
+		t.Error("no listing in the next poll's time")
+	}
+	// What is wanted goes before what is newer.
+	r = r.Listed(listing(at(testPoll), old(5, "00000000-0000-4000-8000-000000000005"), gen(3, uuidC, epoch()), old(1, uuidA)), at(testPoll))
+	r, _ = r.Demand(c, at(testPoll))
+	if task, _ := r.Due(at(testPoll)); task != (Task{Fetch, c}) {
+		t.Errorf("first comes %v", task)
+	}
+}
+
+// TestChecks counts the calls of an idle ring: one in a poll's time, of which now and then one is a check.
+func TestChecks(t *testing.T) {
+	t.Parallel()
+	a := KeyRef{uuidA, 1}
+	for name, tc := range map[string]struct {
+		change func(*Policy)
+		want   string
+	}{
+		"every eighth":            {func(p *Policy) { p.Checks = true }, "list list list list list list list check list list list list"},
+		"none":                    {func(*Policy) {}, "list list list list list list list list list list list list"},
+		"none to spare":           {func(p *Policy) { p.Checks, p.ActivationDelay = true, 2*testPoll }, "list list list list list list list list list list list list"},
+		"a file is read for free": {func(p *Policy) { p.Checks, p.Trusted = true, true }, "list list+check list+check list+check list+check list+check list+check list+check list+check list+check list+check list+check"},
+		"a fixed list":            {func(p *Policy) { p.Checks, p.Trusted, p.Lists = true, true, false }, " check check check check check check check check check check check"},
+		"a fixed list, no polls":  {func(p *Policy) { p.Trusted, p.Lists = true, false }, "           "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := testPolicy()
+			tc.change(&p)
+			r := NewRing(p, KeyRef{}, epoch())
+			if !p.Lists {
+				r = r.Listed(listing(epoch(), old(1, uuidA)), epoch()).Held(a)
+			}
+			var turns []string
+			for turn := range 12 {
+				now := at(time.Duration(turn) * testPoll)
+				var calls []string
+				for {
+					r = r.Advance(now)
+					task, due := r.Due(now)
+					if !due {
+						break
+					}
+					switch task.Kind {
+					case List:
+						r = r.Listed(listing(now, old(1, uuidA)), now)
+						calls = append(calls, "list")
+					case Check:
+						r = r.Checked(task.Ref, nil, now)
+						calls = append(calls, "check")
+					case Fetch:
+						r = r.Held(task.Ref)
+					}
+				}
+				if wake, ok := r.Wake(now); ok && !wake.Equal(now.Add(testPoll)) {
+					t.Errorf("turn %d: it wakes after %v", turn, wake.Sub(now))
+				}
+				turns = append(turns, strings.Join(calls, "+"))
+			}
+			if got := strings.Join(turns, " "); got != tc.want {
+				t.Errorf("%s\nwant %s", got, tc.want)
 			}
 		})
 	}
@@ -167,57 +416,104 @@ func TestRing(t *testing.T) {
 // TestRingProperties plays random events at random times against the rules.
 func TestRingProperties(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(60) {
+	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		entries := make([]Entry, 1+rng.IntN(5))
-		for i := range entries {
-			entries[i] = Entry{Ref: KeyRef{fmt.Sprintf("00000000-0000-4000-8000-%012d", i), uint64(i + 1)}, Activation: epoch().Add(time.Duration(rng.IntN(100)) * time.Second)}
-			entries[i].ReadOnly = i > 0 && rng.IntN(4) == 0
+		all := make([]ListedKey, 1+rng.IntN(6))
+		for i := range all {
+			all[i] = gen(uint64(i+1), fmt.Sprintf("00000000-0000-4000-8000-%012d", i), at(time.Duration(rng.IntN(3600))*time.Second))
+			if i > 0 && rng.IntN(6) == 0 {
+				all[i].Ref.Generation-- // a generation of two keys
+			}
+			if rng.IntN(6) == 0 {
+				all[i].Creator = "mallory"
+			}
+			if rng.IntN(6) == 0 {
+				all[i].Expires = at(time.Duration(rng.IntN(7200)) * time.Second)
+			}
 		}
-		r := mustRing(t, 0, entries...)
-		held := map[uint64]bool{}
+		skew := time.Duration(rng.IntN(600)-300) * time.Second // of our clock
+		p := testPolicy()
+		p.Checks = rng.IntN(2) == 0
 		now := epoch()
-		var before uint64
-		for range 200 {
-			was := r
-			wasView := look(was, now)
-			e := entries[rng.IntN(len(entries))]
-			switch rng.IntN(3) {
-			case 0:
-				r = r.Held(e.Ref)
-				held[e.Ref.Generation] = true
-			case 1:
-				if !held[e.Ref.Generation] {
-					r = r.Failed(e.Ref, Failure(rng.IntN(2)), now, testPolicy())
+		r := NewRing(p, KeyRef{}, now.Add(skew))
+		held := map[KeyRef]bool{}
+		var before KeyRef
+		used := map[KeyRef]bool{} // that were active and are no longer
+		for range 300 {
+			local := now.Add(skew)
+			was, wasLook := r, lookAt(r, local)
+			k := all[rng.IntN(len(all))]
+			switch rng.IntN(8) {
+			case 0, 1:
+				l := listing(now)
+				for _, k := range all {
+					if rng.IntN(8) > 0 {
+						l.Keys = append(l.Keys, k)
+					}
+				}
+				r = r.Listed(l, local)
+			case 2:
+				r = r.ListFailed([]error{away(), forbidden()}[rng.IntN(2)], local)
+			case 3:
+				r, _ = r.Demand(k.Ref, local)
+			case 4:
+				if ref, ok := r.Active(); ok {
+					r = r.Checked(ref, []error{nil, away(), forbidden()}[rng.IntN(3)], local)
+				}
+			default:
+				if task, due := r.Due(local); due && task.Kind == Fetch {
+					if rng.IntN(3) == 0 {
+						r = r.Failed(task.Ref, []error{away(), forbidden()}[rng.IntN(2)], local)
+					} else {
+						r = r.Held(task.Ref)
+						held[task.Ref] = true
+					}
 				}
 			}
-			if diff := cmp.Diff(wasView, look(was, now)); diff != "" {
+			if diff := cmp.Diff(wasLook, lookAt(was, local), cmp.Comparer(func(a, b error) bool { return errors.Is(a, b) && errors.Is(b, a) })); diff != "" {
 				t.Fatalf("seed %d: an old ring was changed:\n%s", seed, diff)
 			}
-			now = now.Add(time.Duration(rng.IntN(10)) * time.Second)
-			r = r.Advance(now)
-			v := look(r, now)
-			if v.Active < before {
-				t.Fatalf("seed %d: from generation %d back to %d", seed, before, v.Active)
-			}
-			before = v.Active
-			if v.Active != 0 {
-				e := entries[v.Active-1]
-				if !held[v.Active] || e.ReadOnly || e.Activation.After(now) {
-					t.Fatalf("seed %d: generation %d is active: held %v, %+v, now %v", seed, v.Active, held[v.Active], e, now)
+			now = now.Add(time.Duration(rng.IntN(60)) * time.Second)
+			local = now.Add(skew)
+			r = r.Advance(local)
+			ref, ok := r.Active()
+			if ref != before {
+				if !ok || used[ref] || ref.Generation <= before.Generation {
+					t.Fatalf("seed %d: from %v to %v", seed, before, ref)
+				}
+				used[before], before = true, ref
+				state := r.keys[ref]
+				if !held[ref] || state.gone || state.Creator != me || state.Activation(testDelay).After(now) || !state.Expires.IsZero() && !state.Expires.After(now) {
+					t.Fatalf("seed %d: %+v became active at %v", seed, state, now)
 				}
 			}
-			for _, g := range v.Due {
-				if held[g] {
-					t.Fatalf("seed %d: generation %d is due and held", seed, g)
+			checkTimes(t, seed, r, local)
+			for ref := range held {
+				if !r.keys[ref].held {
+					t.Fatalf("seed %d: %v was lost", seed, ref)
 				}
 			}
-			if len(v.Due) > 0 && v.Wake > now.Sub(epoch()) {
-				t.Fatalf("seed %d: due, and asleep", seed)
-			}
-			if !slices.ContainsFunc(entries, func(e Entry) bool { return !held[e.Ref.Generation] }) != v.Complete {
-				t.Fatalf("seed %d: complete is %v", seed, v.Complete)
+			if (r.Lack(local) == nil) != ok {
+				t.Fatalf("seed %d: active %v, lack %v", seed, ref, r.Lack(local))
 			}
 		}
+	}
+}
+
+// checkTimes wants a ring to be awake when something is due, and to sleep when nothing is.
+func checkTimes(t *testing.T, seed uint64, r Ring, now time.Time) {
+	t.Helper()
+	task, due := r.Due(now)
+	wake, ok := r.Wake(now)
+	switch {
+	case due && (!ok || wake.After(now)):
+		t.Fatalf("seed %d: %v is due, and it sleeps until %v", seed, task, wake)
+	case !due && ok && !wake.After(now):
+		t.Fatalf("seed %d: nothing is due, and it does not sleep", seed)
+	case due && task.Kind == Fetch && r.keys[task.Ref].held:
+		t.Fatalf("seed %d: %v is held", seed, task)
+	}
+	if turn, ok := r.Turn(now); ok && !turn.After(now) {
+		t.Fatalf("seed %d: it turns now, for ever", seed)
 	}
 }

@@ -33,20 +33,18 @@ func barbicanKMS() *mode {
 
 type barbicanKMSOptions struct {
 	endpoint    string
-	keyIDs      []string
+	keys        keyringOptions
 	clusterID   string
 	socketMode  string
 	allowedUIDs []string
 
-	entries []barbican.Entry
-	mode    fs.FileMode
-	uids    []uint32
+	mode fs.FileMode
+	uids []uint32
 }
 
 func (o *barbicanKMSOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.endpoint, "endpoint", "", "the socket to serve on, unix:///path/to/socket; kube-apiserver's EncryptionConfiguration names the same")
-	f.StringSliceVar(&o.keyIDs, "key-id", nil,
-		"UUID of the secret in Barbican that is the key, with :GENERATION after it if that is not 1; may be repeated: the first one wraps, the others only unwrap")
+	o.keys.flags(f)
 	f.StringVar(&o.clusterID, "cluster-id", "", "a name for the cluster, the same on all its nodes for ever: what one cluster wrote, no other can read")
 	f.StringVar(&o.socketMode, "socket-mode", "0600", "permissions of the socket, octal; nothing for others")
 	f.StringSliceVar(&o.allowedUIDs, "allowed-uids", nil, "ids of the users who may connect; may be repeated; if none is given, root and the user of this process")
@@ -58,7 +56,7 @@ func (o *barbicanKMSOptions) check(env *Env) []error {
 		socket("endpoint", o.endpoint, "unix:///run/mooring/kms.sock"),
 		required("cluster-id", o.clusterID, "a name for the cluster that never changes"),
 		atMost("cluster-id", o.clusterID, longest))
-	wrong = append(wrong, o.checkKeys()...)
+	wrong = append(wrong, o.keys.check()...)
 	return append(wrong, o.checkAccess(env)...)
 }
 
@@ -90,33 +88,11 @@ func (o *barbicanKMSOptions) checkAccess(env *Env) (wrong []error) {
 	return wrong
 }
 
-func (o *barbicanKMSOptions) checkKeys() (wrong []error) {
-	if len(o.keyIDs) == 0 {
-		return []error{required("key-id", "", "the UUID of a secret in Barbican that holds an AES-256 key")}
-	}
-	for i, text := range o.keyIDs {
-		ref, err := barbican.ParseKeyRef(text)
-		if err != nil {
-			wrong = append(wrong, fmt.Errorf("--key-id: %w", err))
-			continue
-		}
-		o.entries = append(o.entries, barbican.Entry{Ref: ref, ReadOnly: i > 0})
-	}
-	if len(wrong) == 0 {
-		if _, err := barbican.NewRing(o.entries, 0); err != nil {
-			wrong = append(wrong, fmt.Errorf("--key-id: %w", err))
-		}
-	}
-	return wrong
-}
-
 func (o *barbicanKMSOptions) run(ctx context.Context, p *process) error {
 	if err := secmem.Undumpable(); err != nil {
 		p.logger.WarnContext(ctx, "other processes of this user may read the keys out of the memory", slog.Any("error", err))
 	}
-	keys, err := barbican.New(barbican.NewClient(p.session()), barbican.Options{
-		Entries: o.entries, ClusterID: o.clusterID, Logger: p.logger, Registerer: p.registry,
-	})
+	keys, err := o.keys.open(barbican.NewClient(p.session()), barbican.Options{ClusterID: o.clusterID, Logger: p.logger, Registerer: p.registry})
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,7 @@ type Session struct {
 type token struct {
 	id              string
 	issued, expires time.Time
+	dated           time.Time // Keystone's clock when the token was issued by ours; zero: it told none
 	catalog         []tokens.CatalogEntry
 	user, project   string
 }
@@ -125,6 +126,17 @@ func (s *Session) Owner(ctx context.Context) (Owner, error) {
 		return Owner{}, err
 	}
 	return Owner{UserID: t.user, ProjectID: t.project}, nil
+}
+
+// Clock is the time by Keystone's clock, as its last login told it (the Date of its answer): the best there is for services that
+// do not tell theirs. It makes no call; false means that there was no login yet, or that it told none.
+func (s *Session) Clock() (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.token == nil || s.token.dated.IsZero() {
+		return time.Time{}, false
+	}
+	return s.token.dated.Add(time.Since(s.token.issued)), true
 }
 
 // Client returns a client of a service; it is the caller's own, so that its Microversion can be set. The first call of a
@@ -362,6 +374,9 @@ func extract(r result, header http.Header, known string) (*token, error) {
 	}
 	now := time.Now()
 	out := &token{id: t.ID, issued: now, expires: ends(t.ExpiresAt, header, now), catalog: catalog.Entries}
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		out.dated = date
+	}
 	if known != "" {
 		out.id = known
 	}

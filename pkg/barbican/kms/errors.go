@@ -27,6 +27,9 @@ func table() []mapping {
 		{barbican.ErrPlaintext, codes.InvalidArgument},
 		{barbican.ErrCiphertext, codes.InvalidArgument},
 		{barbican.ErrUnknownKey, codes.NotFound},
+		{barbican.ErrRevoked, codes.FailedPrecondition},
+		{barbican.ErrStale, codes.Unavailable},
+		{barbican.ErrBehind, codes.FailedPrecondition},
 		{barbican.ErrUnusableKey, codes.FailedPrecondition}, // before ErrNotReady, whose reason it can be
 		{barbican.ErrNotReady, codes.Unavailable},
 	}

@@ -23,7 +23,7 @@ const healthy = "ok"
 type keyring interface {
 	Status() (keyID string, err error)
 	Encrypt(dek []byte) (ciphertext []byte, keyID string, err error)
-	Decrypt(keyID string, ciphertext []byte) (dek []byte, err error)
+	Decrypt(ctx context.Context, keyID string, ciphertext []byte) (dek []byte, err error)
 }
 
 // Service answers the API server.
@@ -58,7 +58,7 @@ func (s *Service) Encrypt(_ context.Context, r *kmsapi.EncryptRequest) (*kmsapi.
 }
 
 // Decrypt unwraps what Encrypt made. Everything in the request was read from etcd and is not trusted.
-func (s *Service) Decrypt(_ context.Context, r *kmsapi.DecryptRequest) (*kmsapi.DecryptResponse, error) {
+func (s *Service) Decrypt(ctx context.Context, r *kmsapi.DecryptRequest) (*kmsapi.DecryptResponse, error) {
 	switch {
 	case len(r.GetKeyId()) > maxKeyID:
 		return nil, toStatus(fmt.Errorf("%w: a key id of %d bytes", errRequest, len(r.GetKeyId())))
@@ -67,7 +67,7 @@ func (s *Service) Decrypt(_ context.Context, r *kmsapi.DecryptRequest) (*kmsapi.
 	case len(r.GetAnnotations()) > 0:
 		return nil, toStatus(fmt.Errorf("%w: annotations, which this plugin never writes", errRequest))
 	}
-	plaintext, err := s.keys.Decrypt(r.GetKeyId(), r.GetCiphertext())
+	plaintext, err := s.keys.Decrypt(ctx, r.GetKeyId(), r.GetCiphertext())
 	if err != nil {
 		return nil, toStatus(err)
 	}
