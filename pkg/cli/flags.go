@@ -13,6 +13,15 @@ func variable(flag string) string {
 	return "MOORING_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+// flagAlone is the annotation of a flag that no environment variable sets: what it does must be meant, each time.
+const flagAlone = "mooring/flag-alone"
+
+// alone makes a flag one that no environment variable sets.
+func alone(flags *pflag.FlagSet, name string) {
+	flag := flags.Lookup(name)
+	flag.Annotations = map[string][]string{flagAlone: {}}
+}
+
 // parse reads arguments and then the environment into flags, and returns every mistake: pflag alone stops at the first.
 func parse(flags *pflag.FlagSet, args []string, lookupEnv func(string) (string, bool)) (wrong mistakes) {
 	wrong = append(wrong, unknownFlags(flags, args)...)
@@ -27,6 +36,9 @@ func parse(flags *pflag.FlagSet, args []string, lookupEnv func(string) (string, 
 		wrong = append(wrong, err)
 	}
 	flags.VisitAll(func(flag *pflag.Flag) {
+		if _, ok := flag.Annotations[flagAlone]; ok {
+			return
+		}
 		value, ok := lookupEnv(variable(flag.Name))
 		if !ok || value == "" || flag.Changed || flag.Name == "help" { // manifests set variables to nothing: that is no value
 			return

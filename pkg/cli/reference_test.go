@@ -16,7 +16,7 @@ func TestGoldenReference(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
 	b.WriteString("# Command line\n\n<!-- Made from the flags by `make generate`. -->\n\n" +
-		"Every flag is also an environment variable; a flag wins, an empty variable counts as not set. Wrong use lists every mistake and exits with 2, a failure at run exits\n" +
+		"Every flag is also an environment variable, but for those that have none in the table; a flag wins, an empty variable counts as not set. Wrong use lists every mistake and exits with 2, a failure at run exits\n" +
 		"with 1, an ordered end (SIGTERM) with 0. The cloud is found as the `openstack` client finds it: a named entry of `clouds.yaml`\n" +
 		"(with `secure.yaml` beside it), or else the `OS_*` variables.\n")
 	common := pflag.NewFlagSet("common", pflag.ContinueOnError)
@@ -63,6 +63,10 @@ func table(b *strings.Builder, flags, without *pflag.FlagSet) {
 		if f.DefValue != "" && f.DefValue != "[]" {
 			value = "`" + f.DefValue + "`"
 		}
-		fmt.Fprintf(b, "| `--%s` | `%s` | %s | %s |\n", f.Name, variable(f.Name), value, strings.ReplaceAll(f.Usage, "|", "\\|"))
+		env := "`" + variable(f.Name) + "`"
+		if _, ok := f.Annotations[flagAlone]; ok {
+			env = "none"
+		}
+		fmt.Fprintf(b, "| `--%s` | %s | %s | %s |\n", f.Name, env, value, strings.ReplaceAll(f.Usage, "|", "\\|"))
 	})
 }

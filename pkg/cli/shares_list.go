@@ -50,12 +50,17 @@ type listedRule struct {
 	To    string `json:"to"`
 	Level string `json:"level"`
 	State string `json:"state"`
+	// Nodes are those that it was made for; none: all.
+	Nodes []string `json:"nodes,omitempty"`
 }
 
 func (r listedRule) String() string {
 	s := r.Kind + ":" + r.To + ":" + r.Level
 	if r.State != "active" {
 		s += "(" + r.State + ")"
+	}
+	if len(r.Nodes) > 0 {
+		s += "@" + strings.Join(r.Nodes, "+")
 	}
 	return s
 }
@@ -105,7 +110,7 @@ func listed(s *manila.Share, rules []manila.Rule, v *kubernetes.PersistentVolume
 	row := listedShare{ID: s.ID, Name: s.Name, SizeGiB: s.SizeGiB, Status: s.Status, Protocol: s.Protocol, Cluster: s.Metadata[manila.ClusterKey], Rules: []listedRule{}}
 	for i := range rules {
 		r := &rules[i]
-		row.Rules = append(row.Rules, listedRule{ID: r.ID, Kind: r.Kind, To: r.To, Level: r.Level, State: r.State})
+		row.Rules = append(row.Rules, listedRule{ID: r.ID, Kind: r.Kind, To: r.To, Level: r.Level, State: r.State, Nodes: r.Nodes()})
 	}
 	if v != nil {
 		row.PV, row.PVPhase = v.Name, v.Phase

@@ -39,6 +39,7 @@ type sharesOrphansOptions struct {
 func (o *sharesOrphansOptions) flags(f *pflag.FlagSet) {
 	o.shareOptions.flags(f, "the cluster's name, as the controller has it: nothing that does not carry it is touched")
 	f.BoolVar(&o.remove, "delete", false, "delete what is found, one after the other; each is looked at once more before")
+	alone(f, "delete")
 	f.DurationVar(&o.minAge, "min-age", time.Hour, "what is younger is left alone: its PersistentVolume may be still to come")
 	f.BoolVar(&o.evenIfEmpty, "even-if-empty", false, "go on although the cluster has no PersistentVolume of the driver at all: it is the right cluster")
 }

@@ -26,6 +26,7 @@ type pair struct {
 	session *openstack.Session
 	client  *manila.Client
 	config  string // of the cluster
+	env     map[string]string
 }
 
 func newPair(t *testing.T) *pair {
@@ -35,7 +36,7 @@ func newPair(t *testing.T) *pair {
 		t.Fatal(err)
 	}
 	t.Cleanup(sim.Close)
-	p := &pair{Cloud: sim, cluster: kubernetestest.New(t)}
+	p := &pair{Cloud: sim, cluster: kubernetestest.New(t), env: map[string]string{}}
 	p.config = p.cluster.Kubeconfig(t, t.TempDir())
 	credential, err := openstack.Source{
 		Cloud: "demo", CloudsFile: "c", LookupEnv: func(string) (string, bool) { return "", false }, ReadFile: func(string) ([]byte, error) { return sim.CloudsYAML(), nil },
@@ -54,6 +55,7 @@ func newPair(t *testing.T) *pair {
 func (p *pair) run(args ...string) (code int, out, errs string) {
 	w := newWorld()
 	w.files["clouds.yaml"] = string(p.CloudsYAML())
+	maps.Copy(w.env, p.env)
 	code = w.main(append([]string{"shares"}, append(args, "--clouds-file=clouds.yaml", "--os-cloud=demo", "--kubeconfig="+p.config)...)...)
 	return code, w.out.String(), w.errs.String()
 }
@@ -103,6 +105,7 @@ func TestSharesList(t *testing.T) {
 	p.share(t, "pvc-z", "c2")
 	p.volume("pvc-a", "manila.csi.openstack.org", a.Share.ID)
 	p.volume("by-hand", "nfs.manila.csi.openstack.org", old.Share.ID)
+	p.nodeRule(t, b.Share.ID, "node-1", "10.1.0.1")
 	code, out, errs := p.run("list", "--cluster-id=c1")
 	if code != exitOK || errs != "" {
 		t.Fatalf("exit %d: %s", code, errs)
@@ -116,7 +119,7 @@ func TestSharesList(t *testing.T) {
 		{"SHARE", "NAME", "SIZE", "PROTOCOL", "STATUS", "PV", "PVC", "RULES"},
 		{old.Share.ID, "old", "1Gi", "NFS", "available", "by-hand", "ns/data", "ip:10.0.0.0/24:rw"},
 		{a.Share.ID, "pvc-a", "1Gi", "NFS", "available", "pvc-a", "ns/data", "ip:10.0.0.0/24:rw"},
-		{b.Share.ID, "pvc-b", "1Gi", "NFS", "available", "-", "-", "ip:10.0.0.0/24:rw"},
+		{b.Share.ID, "pvc-b", "1Gi", "NFS", "available", "-", "-", "ip:10.0.0.0/24:rw,ip:10.1.0.1:rw@node-1"},
 	}
 	if !slices.EqualFunc(want, got, slices.Equal) {
 		t.Errorf("it lists\n%s", out)
@@ -196,6 +199,10 @@ func TestSharesOrphans(t *testing.T) {
 	code, out, errs := p.run(orphansOf...)
 	if got := results(t, out); code != exitOK || errs != "" || !slices.Equal(slices.Sorted(maps.Keys(got)), want) || p.Manila.Counts() != before {
 		t.Fatalf("exit %d, %s: it finds\n%s", code, errs, out)
+	}
+	p.env["MOORING_DELETE"] = "true" // that has to be said each time
+	if code, out, errs := p.run(orphansOf...); code != exitOK || errs != "" || p.Manila.Counts() != before {
+		t.Fatalf("with a variable: exit %d, %s: %s", code, errs, out)
 	}
 	if code, out, _ := p.run("orphans", "--cluster-id=c1"); code != exitOK || strings.Count(out, "\n") != 1 {
 		t.Errorf("what is young: exit %d: %s", code, out)

@@ -31,8 +31,7 @@ type wish struct {
 	Grant
 
 	cluster  string
-	anyLevel bool // a rule of another level will do
-	relevel  bool // an owned rule of another level is changed; else it is in the way
+	anyLevel bool // a rule of another level will do; else it is in the way, for Modify alone changes levels
 }
 
 // nextRule decides about the rule that stands where one is wanted. With ok others can be looked at first: it is active, or has to be
@@ -47,10 +46,6 @@ func (w *wish) nextRule(r *Rule, granted bool) (step Step, ok bool) {
 			return Step{Action: ActionLookRules}, true
 		case level:
 			return Step{Action: ActionDone}, true
-		case own && w.relevel:
-			// Manila takes no second rule for the same client, and changes the level of one from 2.88 on only, which is newer than
-			// what is tried: so the client is out for as long as Manila takes to deny and to grant.
-			return Step{Action: ActionDeny, Rule: r.ID}, false
 		}
 		return Step{Action: ActionFail, Err: fmt.Errorf("%w: its rule for %s %s is %s, and %s is wanted%s", ErrIncompatible, r.Kind, r.To, r.Level, w.Level, r.advice(own))}, false
 	case "error":

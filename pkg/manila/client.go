@@ -554,8 +554,8 @@ func (c *Client) Exports(ctx context.Context, id string) ([]Export, error) {
 	return a.exports(ctx, valid)
 }
 
-// CephxRule reads the cephx rule that a CephFS share is mounted with: the one of the id, or without an id the first active one.
-// Its key is set.
+// CephxRule reads the cephx rule that a CephFS share is mounted with: the one of the id, or without an id an active one,
+// rather one that may write. Its key is set.
 func (c *Client) CephxRule(ctx context.Context, share, rule string) (*Rule, error) {
 	valid, ok := openstack.ParseUUID(share)
 	if !ok {
@@ -569,17 +569,23 @@ func (c *Client) CephxRule(ctx context.Context, share, rule string) (*Rule, erro
 	if err != nil {
 		return nil, err
 	}
+	return pickCephx(rules, share, rule)
+}
+
+func pickCephx(rules []Rule, share, rule string) (best *Rule, _ error) {
 	for i := range rules {
 		r := &rules[i]
-		if r.Kind != KindCephx || rule != "" && r.ID != rule {
-			continue
-		}
-		if r.State == "active" && r.Key != "" {
-			return r, nil
-		}
-		if rule != "" {
+		usable := r.State == "active" && r.Key != ""
+		switch {
+		case r.Kind != KindCephx || rule != "" && r.ID != rule:
+		case rule != "" && !usable:
 			return nil, fmt.Errorf("%w: its access rule %s is %s and has no key yet", ErrNotUsable, rule, orNone(r.State))
+		case usable && (best == nil || best.Level != "rw" && r.Level == "rw"):
+			best = r
 		}
 	}
-	return nil, fmt.Errorf("the cephx access rule %s of share %s: %w", rule, share, openstack.ErrNotFound)
+	if best == nil {
+		return nil, fmt.Errorf("the cephx access rule %s of share %s: %w", rule, share, openstack.ErrNotFound)
+	}
+	return best, nil
 }

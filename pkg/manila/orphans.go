@@ -8,9 +8,6 @@ import (
 	"time"
 )
 
-// nodeKeyPrefix and a node's name are a metadata key of each node that a rule was made for.
-const nodeKeyPrefix = "mooring-node:"
-
 // The metadata of shares that tells which claim they were made for.
 const (
 	claimNameKey      = "csi.storage.k8s.io/pvc/name"
@@ -102,7 +99,7 @@ func Orphans(cluster string, have *Inventory, known *Known, now time.Time, minAg
 			if r := &have.Rules[s.ID][i]; d.rule(s, r) {
 				rules = append(rules, Orphan{
 					Kind: KindRule, ID: r.ID, Name: r.To, ShareID: s.ID, Status: r.State, CreatedAt: r.CreatedAt,
-					Reason: fmt.Sprintf("it is for node %s, which the cluster does not have", strings.Join(nodesOf(r), ", ")),
+					Reason: fmt.Sprintf("it is for node %s, which the cluster does not have", strings.Join(r.Nodes(), ", ")),
 				})
 			}
 		}
@@ -215,16 +212,6 @@ func (d *decision) rule(s *Share, r *Rule) bool {
 	if r.Kind != KindIP || leaves || !r.ownedBy(d.cluster) || s.Metadata[ClusterKey] != d.cluster || !d.ours(r.Metadata, r.CreatedAt) {
 		return false
 	}
-	nodes := nodesOf(r)
+	nodes := r.Nodes()
 	return len(nodes) > 0 && !slices.ContainsFunc(nodes, func(node string) bool { return d.nodes[fold(node)] })
-}
-
-// nodesOf are the nodes that a rule was made for, in order.
-func nodesOf(r *Rule) (names []string) {
-	for _, key := range slices.Sorted(maps.Keys(r.Metadata)) {
-		if name, ok := strings.CutPrefix(key, nodeKeyPrefix); ok {
-			names = append(names, name)
-		}
-	}
-	return names
 }
