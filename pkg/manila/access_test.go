@@ -68,7 +68,9 @@ func TestNextRule(t *testing.T) {
 // TestPickCephx: a volume that does not say by which user it is mounted can be written, if anybody may write.
 func TestPickCephx(t *testing.T) {
 	t.Parallel()
-	rule := func(id, level, state, key string) Rule { return Rule{ID: id, Kind: KindCephx, To: id, Level: level, State: state, Key: key} }
+	rule := func(id, level, state, key string) Rule {
+		return Rule{ID: id, Kind: KindCephx, To: id, Level: level, State: state, Key: key}
+	}
 	ro, rw, other := rule("ro", "ro", "active", "k"), rule("rw", "rw", "active", "k"), rule("other", "rw", "active", "k")
 	applying, denied, ip := rule("rw", "rw", "applying", ""), rule("rw", "rw", "denying", "k"), Rule{ID: "ip", Kind: KindIP, Level: "rw", State: "active"}
 	for name, c := range map[string]struct {

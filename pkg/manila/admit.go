@@ -37,6 +37,13 @@ func (r *Rule) isFor(node string) bool {
 	return ok
 }
 
+// leftKey is the metadata key of a rule whose last node has left while Manila took no rules away. It goes as soon as Manila lets it,
+// and before another node comes in.
+const leftKey = "mooring-left"
+
+// left says that nobody is to have the rule any more.
+func (r *Rule) left() bool { return r.Metadata[leftKey] != "" && len(r.Nodes()) == 0 }
+
 // leaving says that the rule is on its way out.
 func (r *Rule) leaving() bool { return r.State == "queued_to_deny" || r.State == "denying" }
 
@@ -55,6 +62,11 @@ func NextAdmit(w *Admission, o *Observed) Step {
 	if !o.RulesKnown {
 		return Step{Action: ActionListRules}
 	}
+	for i := range o.Rules {
+		if r := &o.Rules[i]; r.left() && r.ownedBy(w.Cluster) && (!w.matches(r) || r.Level != w.Level) {
+			return nextDeny(r, o)
+		}
+	}
 	old := func(r *Rule) bool { return r.ownedBy(w.Cluster) && r.isFor(w.Node) && !r.leaving() && !w.matches(r) }
 	for i := range o.Rules {
 		if r := &o.Rules[i]; old(r) && r.Level != w.Level && r.State != "error" {
@@ -70,7 +82,7 @@ func NextAdmit(w *Admission, o *Observed) Step {
 	}
 	for i := range o.Rules {
 		if r := &o.Rules[i]; old(r) {
-			return nextLeave(r, w.Node)
+			return nextLeave(r, w.Node, o)
 		}
 	}
 	return Step{Action: ActionDone}
@@ -83,21 +95,23 @@ func (w *Admission) nextRule(r *Rule, granted bool) Step {
 		return Step{Action: ActionFail, Err: fmt.Errorf("%w: the rule for %s %s is %s, and %s is wanted%s", ErrOtherAccess, r.Kind, r.To, r.Level, w.Level, r.advice(own))}
 	}
 	step, _ := (&wish{Grant: w.Grant, cluster: w.Cluster}).nextRule(r, granted)
-	forNodes := r.Kind == KindCephx || len(r.Nodes()) > 0 // an ip rule without nodes stays when the last of them leaves
+	forNodes := r.Kind == KindCephx || len(r.Nodes()) > 0 || r.left() // an ip rule without nodes stays when the last of them leaves
 	if step.Action == ActionDone && own && forNodes && !r.isFor(w.Node) {
-		return Step{Action: ActionMark, Rule: r.ID, Node: w.Node}
+		return Step{Action: ActionMark, Rule: r.ID, Key: NodeKeyPrefix + w.Node}
 	}
 	return step
 }
 
 // NextDismiss decides what to do to let a node of a cluster out again; without a node all of them. The rules of cephx users stay: they
-// go with the share.
+// go with the share. Of a share in error Manila takes no rule away: there the node is noted to have left, so that Kubernetes can detach it
+// and delete the volume. Manila lets nobody in meanwhile.
 func NextDismiss(cluster, node string, o *Observed) Step {
-	if o.Share != nil && Classify(o.Share.Status) == PhaseDeleting {
+	switch {
+	case o.Share == nil:
+	case Classify(o.Share.Status) == PhaseDeleting:
 		return Step{Action: ActionDone} // its rules go with it
-	}
-	if step, settled := nextInStatus(o); settled {
-		return step
+	case o.waits():
+		return Step{Action: ActionLook}
 	}
 	if !o.RulesKnown {
 		return Step{Action: ActionListRules}
@@ -106,42 +120,66 @@ func NextDismiss(cluster, node string, o *Observed) Step {
 	for i := range o.Rules {
 		r := &o.Rules[i]
 		names := r.Nodes()
-		if !r.ownedBy(cluster) || len(names) == 0 || node != "" && !r.isFor(node) {
+		switch {
+		case !r.ownedBy(cluster) || !r.left() && (len(names) == 0 || node != "" && !r.isFor(node)):
 			continue
-		}
-		if r.leaving() {
+		case (r.left() || r.leaving()) && o.stuck(): // no more can be done
+			continue
+		case r.leaving():
 			last = Step{Action: ActionLookRules}
 			continue
+		case r.left() || node == "" && r.Kind == KindIP && !o.stuck():
+			return nextDeny(r, o)
 		}
-		if r.State == "error" && slices.Contains(o.Denied, r.ID) {
-			return Step{Action: ActionFail, Err: fmt.Errorf("%w: %s %s can't be removed", ErrRuleFailed, r.Kind, r.To)}
-		}
-		if node == "" && r.Kind == KindIP {
-			return Step{Action: ActionDeny, Rule: r.ID}
-		}
-		return nextLeave(r, cmp.Or(node, names[0]))
+		return nextLeave(r, cmp.Or(node, names[0]), o)
 	}
 	return last
 }
 
-// nextLeave takes a node from a rule, and the rule with it when it was the last one.
-func nextLeave(r *Rule, node string) Step {
-	if r.Kind == KindIP && len(r.Nodes()) == 1 {
-		return Step{Action: ActionDeny, Rule: r.ID}
+// waits says that the share takes no changes of rules in the status in which it was seen, and that this will pass.
+func (o *Observed) waits() bool {
+	if o.Share == nil {
+		return false
 	}
-	return Step{Action: ActionUnmark, Rule: r.ID, Node: node}
+	phase := Classify(o.Share.Status)
+	return phase == PhasePending || phase == PhaseBusy || phase == PhaseUnknown
 }
 
-// nextInStatus decides about a share whose status was read because Manila had refused something. settled is false when that is to be
-// tried, be it again.
+// stuck says that the share takes no changes of rules before people have seen to it.
+func (o *Observed) stuck() bool { return o.Share != nil && Classify(o.Share.Status) == PhaseFailed }
+
+// nextLeave takes a node from a rule, and the rule with it when it was the last one.
+func nextLeave(r *Rule, node string, o *Observed) Step {
+	switch last := r.Kind == KindIP && len(r.Nodes()) == 1; {
+	case last && !o.stuck():
+		return nextDeny(r, o)
+	case last && r.Metadata[leftKey] == "":
+		return Step{Action: ActionMark, Rule: r.ID, Key: leftKey}
+	}
+	return Step{Action: ActionUnmark, Rule: r.ID, Key: NodeKeyPrefix + node}
+}
+
+// nextDeny removes a rule, once, and waits until it is gone.
+func nextDeny(r *Rule, o *Observed) Step {
+	switch {
+	case r.leaving():
+		return Step{Action: ActionLookRules}
+	case r.State == "error" && slices.Contains(o.Denied, r.ID):
+		return Step{Action: ActionFail, Err: fmt.Errorf("%w: %s %s can't be removed", ErrRuleFailed, r.Kind, r.To)}
+	}
+	return Step{Action: ActionDeny, Rule: r.ID}
+}
+
+// nextInStatus decides about letting somebody in to a share whose status was read because Manila had refused something. settled is false
+// when that is to be tried, be it again.
 func nextInStatus(o *Observed) (step Step, settled bool) {
 	if o.Share == nil {
 		return Step{}, false
 	}
-	switch Classify(o.Share.Status) {
-	case PhaseReady, PhaseDegraded:
+	switch phase := Classify(o.Share.Status); {
+	case phase == PhaseReady, phase == PhaseDegraded:
 		return Step{}, false
-	case PhasePending, PhaseBusy, PhaseUnknown:
+	case o.waits():
 		return Step{Action: ActionLook}, true
 	default:
 		return Step{Action: ActionFail, Err: fmt.Errorf("%w: it is %s", ErrNotUsable, o.Share.Status)}, true
@@ -288,14 +326,13 @@ func (r *ruling) deny(ctx context.Context, rule string) error {
 	return nil
 }
 
-// mark notes a node in a rule, or takes it out. When the rule has gone meanwhile, all are read again.
+// mark notes a key in a rule, or takes it out. When the rule has gone meanwhile, all are read again.
 func (r *ruling) mark(ctx context.Context, step Step) error {
-	key := NodeKeyPrefix + step.Node
 	change := r.api.mark
 	if step.Action == ActionUnmark {
 		change = r.api.unmark
 	}
-	err := change(ctx, step.Rule, key)
+	err := change(ctx, step.Rule, step.Key)
 	if errors.Is(err, openstack.ErrNotFound) {
 		r.seen.RulesKnown = false
 		return r.pause(ctx)
@@ -305,9 +342,9 @@ func (r *ruling) mark(ctx context.Context, step Step) error {
 	}
 	for i := range r.seen.Rules {
 		if rule := &r.seen.Rules[i]; rule.ID == step.Rule && step.Action == ActionUnmark {
-			delete(rule.Metadata, key)
+			delete(rule.Metadata, step.Key)
 		} else if rule.ID == step.Rule {
-			rule.Metadata[key] = marked
+			rule.Metadata[step.Key] = marked
 		}
 	}
 	return nil
@@ -327,10 +364,14 @@ func (r *ruling) refused(ctx context.Context, err error) error {
 		return fmt.Errorf("share %s: %w", r.share, openstack.ErrNotFound)
 	}
 	r.seen.Share, r.seen.RulesKnown = share, false
-	if _, settled := nextInStatus(&r.seen); !settled {
-		if r.refusals++; r.refusals > 1 {
-			return err
-		}
+	if r.seen.waits() {
+		return nil
 	}
-	return nil
+	if r.refusals++; r.refusals == 1 {
+		return nil
+	}
+	if Classify(share.Status).Usable() {
+		return err
+	}
+	return fmt.Errorf("share %s: %w: it is %s: %w", r.share, ErrNotUsable, share.Status, err)
 }

@@ -125,7 +125,7 @@ func TestRulesInEveryStatus(t *testing.T) {
 		case PhasePending, PhaseBusy:
 			admit, dismiss = ActionLook, ActionLook
 		case PhaseFailed, PhaseDeleteFailed, PhaseForeign:
-			admit, dismiss = ActionFail, ActionFail
+			admit = ActionFail
 		case PhaseDeleting:
 			admit, dismiss = ActionFail, ActionDone
 		default:
@@ -136,6 +136,60 @@ func TestRulesInEveryStatus(t *testing.T) {
 		}
 		if got := NextDismiss("c1", "n1", o); got.Action != dismiss {
 			t.Errorf("%s: to let out: %s, want %s", status, got.Action, dismiss)
+		}
+	}
+}
+
+// left makes it a rule whose last node left while Manila did not take it away.
+func left(r Rule) Rule {
+	r.Metadata[leftKey] = marked
+	return r
+}
+
+// TestLeavingInError: a node leaves a share of which Manila takes no rule away, and is out before another one comes in.
+func TestLeavingInError(t *testing.T) {
+	t.Parallel()
+	const to = "10.0.0.1"
+	mark, unmark := Step{Action: ActionMark, Rule: "r-" + to, Key: leftKey}, Step{Action: ActionUnmark, Rule: "r-" + to, Key: NodeKeyPrefix + "n1"}
+	for name, c := range map[string]struct {
+		status string
+		rule   Rule
+		node   string
+		want   Step
+	}{
+		"not seen":                       {"", ruleOf(KindIP, to, "rw", "active", "n1"), "n1", Step{Action: ActionDeny, Rule: "r-" + to}},
+		"stuck on its way out":           {"error_deleting", ruleOf(KindIP, to, "rw", "active", "n1"), "n1", Step{Action: ActionDeny, Rule: "r-" + to}},
+		"first it is noted":              {"error", ruleOf(KindIP, to, "rw", "active", "n1"), "n1", mark},
+		"then the node goes":             {"error", left(ruleOf(KindIP, to, "rw", "active", "n1")), "n1", unmark},
+		"all nodes go":                   {"error", left(ruleOf(KindIP, to, "rw", "active", "n1")), "", unmark},
+		"one of several":                 {"error", ruleOf(KindIP, to, "rw", "active", "n1", "n2"), "n1", unmark},
+		"all of several":                 {"error", ruleOf(KindIP, to, "rw", "active", "n1", "n2"), "", unmark},
+		"it has gone":                    {"error", left(ruleOf(KindIP, to, "rw", "active")), "n1", Step{Action: ActionDone}},
+		"the rule is going":              {"error", ruleOf(KindIP, to, "rw", "denying", "n1"), "n1", Step{Action: ActionDone}},
+		"the share is well again":        {"available", left(ruleOf(KindIP, to, "rw", "active")), "n2", Step{Action: ActionDeny, Rule: "r-" + to}},
+		"and the rule on its way":        {"available", left(ruleOf(KindIP, to, "rw", "denying")), "n2", Step{Action: ActionLookRules}},
+		"another cluster sees to itself": {"available", elsewhere(left(ruleOf(KindIP, to, "rw", "active"))), "n2", Step{Action: ActionDone}},
+	} {
+		o := &Observed{Rules: []Rule{c.rule}, RulesKnown: true}
+		if c.status != "" {
+			o.Share = &Share{ID: "s", Status: c.status}
+		}
+		if got := NextDismiss("c1", c.node, o); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+	for name, c := range map[string]struct {
+		rules []Rule
+		want  Action
+	}{
+		"it goes first":         {[]Rule{left(ruleOf(KindIP, "10.0.0.9", "rw", "active"))}, ActionDeny},
+		"until it is gone":      {[]Rule{left(ruleOf(KindIP, "10.0.0.9", "rw", "denying"))}, ActionLookRules},
+		"the same comes back":   {[]Rule{left(ruleOf(KindIP, to, "rw", "active"))}, ActionMark},
+		"the same, to read":     {[]Rule{left(ruleOf(KindIP, to, "ro", "active"))}, ActionDeny},
+		"the same has returned": {[]Rule{left(ruleOf(KindIP, to, "rw", "active", "n1"))}, ActionDone},
+	} {
+		if step := NextAdmit(&Admission{Grant{KindIP, to, "rw"}, "c1", "n1"}, &Observed{Rules: c.rules, RulesKnown: true}); step.Action != c.want {
+			t.Errorf("%s: %s %v; want %s", name, step.Action, step.Err, c.want)
 		}
 	}
 }

@@ -216,9 +216,9 @@ func (p *provision) look(ctx context.Context, rules bool) error {
 	return nil
 }
 
-// pause waits before something is looked at again. The first look at the exports of a share that is usable needs none.
+// pause waits before something is looked at again. The first look at the exports of a share that comes no further needs none.
 func (p *provision) pause(ctx context.Context, action Action) error {
-	if action == ActionLookExports && !p.seen.Looked && Classify(p.seen.Share.Status).Usable() {
+	if phase := Classify(p.seen.Share.Status); action == ActionLookExports && !p.seen.Looked && (phase.Usable() || phase == PhaseFailed) {
 		return nil
 	}
 	rules := func(a Action) bool { return a == ActionLookRules || a == ActionLookAll }

@@ -237,6 +237,30 @@ func TestShareInErrorIsToldAndReplaced(t *testing.T) {
 	}
 }
 
+// TestUsedShareInErrorIsKept: a share that was usable is not replaced, whatever has become of it, and serves again when it is repaired.
+func TestUsedShareInErrorIsKept(t *testing.T) {
+	t.Parallel()
+	c := start(t, openstacksim.ManilaConfig{})
+	v, err := c.client.Provision(t.Context(), nfsSpec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Manila.SetShareStatus(v.Share.ID, "error")
+	for range 2 {
+		_, err := c.client.Provision(t.Context(), nfsSpec())
+		if !errors.Is(err, manila.ErrShareFailed) || !errors.Is(err, manila.ErrPending) || !strings.Contains(err.Error(), "share set --status available") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if got := c.Manila.Counts(); got.Shares != 1 || got.Rules != 1 {
+		t.Errorf("%+v are left", got)
+	}
+	c.Manila.SetShareStatus(v.Share.ID, "available")
+	if again, err := c.client.Provision(t.Context(), nfsSpec()); err != nil || again.Share.ID != v.Share.ID {
+		t.Errorf("repaired: %+v, %v", again, err)
+	}
+}
+
 func TestForeignShareIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	c := start(t, openstacksim.ManilaConfig{})

@@ -97,10 +97,11 @@ func Orphans(cluster string, have *Inventory, known *Known, now time.Time, minAg
 		}
 		for i := range have.Rules[s.ID] { // those of an orphan go with it
 			if r := &have.Rules[s.ID][i]; d.rule(s, r) {
-				rules = append(rules, Orphan{
-					Kind: KindRule, ID: r.ID, Name: r.To, ShareID: s.ID, Status: r.State, CreatedAt: r.CreatedAt,
-					Reason: fmt.Sprintf("it is for node %s, which the cluster does not have", strings.Join(r.Nodes(), ", ")),
-				})
+				reason := "its node has left"
+				if nodes := r.Nodes(); len(nodes) > 0 {
+					reason = fmt.Sprintf("it is for node %s, which the cluster does not have", strings.Join(nodes, ", "))
+				}
+				rules = append(rules, Orphan{Kind: KindRule, ID: r.ID, Name: r.To, ShareID: s.ID, Status: r.State, CreatedAt: r.CreatedAt, Reason: reason})
 			}
 		}
 	}
@@ -205,7 +206,8 @@ func (d *decision) snapshot(s *Snapshot) string {
 	return ""
 }
 
-// rule says whether an access rule of a share that stays is an orphan: one that the driver made for nodes that are all gone. One of a
+// rule says whether an access rule of a share that stays is an orphan: one that the driver made for nodes that are all gone, or that have
+// left it while Manila did not take it away. One of a
 // cephx user goes with its share.
 func (d *decision) rule(s *Share, r *Rule) bool {
 	leaves := r.State == "denying" || r.State == "queued_to_deny"
@@ -213,5 +215,5 @@ func (d *decision) rule(s *Share, r *Rule) bool {
 		return false
 	}
 	nodes := r.Nodes()
-	return len(nodes) > 0 && !slices.ContainsFunc(nodes, func(node string) bool { return d.nodes[fold(node)] })
+	return (len(nodes) > 0 || r.left()) && !slices.ContainsFunc(nodes, func(node string) bool { return d.nodes[fold(node)] })
 }

@@ -57,7 +57,7 @@ const (
 	ActionGrant       Action = "grant"        // POST the rule of Step.Grant
 	ActionDeny        Action = "deny"         // remove the rule of Step.Rule
 	ActionLookRules   Action = "look rules"   // read the rules again
-	ActionMark        Action = "mark"         // note Step.Node in the metadata of the rule of Step.Rule
+	ActionMark        Action = "mark"         // add Step.Key to the metadata of the rule of Step.Rule
 	ActionUnmark      Action = "unmark"       // take it out
 	ActionLookAll     Action = "look all"     // read the share again, which tells of its rules, too
 	ActionDelete      Action = "delete"       // DELETE the share
@@ -70,7 +70,7 @@ type Step struct {
 	Action Action
 	Grant  Grant
 	Rule   string
-	Node   string
+	Key    string
 	Err    error
 }
 
@@ -138,18 +138,33 @@ func nextShare(spec *Spec, o *Observed) (step Step, settled bool) {
 	}
 }
 
-// nextFailed: the call that made the share tells what happened; the next one makes room for a new try.
+// nextFailed: the call that made the share tells what happened; the next one makes room for a new try. But a share that was usable once
+// may have data: people see to that one.
 func nextFailed(spec *Spec, o *Observed) Step {
 	switch {
 	case o.Ours:
 		return Step{Action: ActionFail, Err: ErrShareFailed}
-	case !spec.owns(o.Share):
+	case o.Share.Metadata[ClusterKey] != spec.Cluster:
 		return Step{Action: ActionFail, Err: fmt.Errorf("%w: it is in error and not of this cluster", ErrIncompatible)}
+	case len(o.Exports) > 0:
+		return notReplaced("it has export locations, so it was usable once")
+	case !o.Looked:
+		return Step{Action: ActionLookExports}
+	case !o.RulesKnown:
+		return Step{Action: ActionListRules}
 	case o.Refused:
 		return Step{Action: ActionFail, Err: ErrDeleteFailed}
-	default:
-		return Step{Action: ActionDelete}
 	}
+	for i := range o.Rules {
+		if r := &o.Rules[i]; !r.ownedBy(spec.Cluster) {
+			return notReplaced(fmt.Sprintf("its access rule %s for %s %s is somebody else's", r.ID, r.Kind, r.To))
+		}
+	}
+	return Step{Action: ActionDelete}
+}
+
+func notReplaced(why string) Step {
+	return Step{Action: ActionFail, Err: fmt.Errorf("%w, and is not replaced, for %s: have it repaired (openstack share set --status available), or delete it when nobody needs it", ErrShareFailed, why)}
 }
 
 func nextRules(spec *Spec, o *Observed) Step {

@@ -92,6 +92,43 @@ func TestNextRules(t *testing.T) {
 	}
 }
 
+// TestNextFailed: a share in error makes room for a new one only if nobody can have used it.
+func TestNextFailed(t *testing.T) {
+	t.Parallel()
+	spec := &Spec{Name: "pvc-1", Cluster: "c1", SizeGiB: 1, Protocol: NFS}
+	exports := []Export{{Path: "h:/x"}}
+	own, theirs := Rule{ID: "r", Kind: KindIP, To: "10.0.0.1", Metadata: ownMetadata("c1")}, Rule{ID: "r", Kind: KindIP, To: "10.0.0.1"}
+	for name, c := range map[string]struct {
+		cluster string
+		o       Observed
+		want    Action
+		err     error
+		text    string
+	}{
+		"made just now":               {"c1", Observed{Ours: true}, ActionFail, ErrShareFailed, ""},
+		"first its exports":           {"c1", Observed{}, ActionLookExports, nil, ""},
+		"then its rules":              {"c1", Observed{Looked: true}, ActionListRules, nil, ""},
+		"never usable":                {"c1", Observed{Looked: true, RulesKnown: true}, ActionDelete, nil, ""},
+		"rules of ours alone":         {"c1", Observed{Looked: true, RulesKnown: true, Rules: []Rule{own}}, ActionDelete, nil, ""},
+		"it has exports":              {"c1", Observed{Looked: true, RulesKnown: true, Exports: exports}, ActionFail, ErrShareFailed, "usable once"},
+		"somebody else has a rule":    {"c1", Observed{Looked: true, RulesKnown: true, Rules: []Rule{own, theirs}}, ActionFail, ErrShareFailed, "somebody else's"},
+		"of another cluster":          {"c2", Observed{Looked: true, RulesKnown: true}, ActionFail, ErrIncompatible, ""},
+		"of no cluster":               {"", Observed{Looked: true, RulesKnown: true}, ActionFail, ErrIncompatible, ""},
+		"Manila refuses to delete it": {"c1", Observed{Looked: true, RulesKnown: true, Refused: true}, ActionFail, ErrDeleteFailed, ""},
+	} {
+		o := c.o
+		o.Share = &Share{ID: "s", Name: "pvc-1", Status: "error", Protocol: NFS, SizeGiB: 1, Metadata: map[string]string{ClusterKey: c.cluster}}
+		step := Next(spec, &o)
+		if step.Action != c.want || !errors.Is(step.Err, c.err) || step.Err != nil && !strings.Contains(step.Err.Error(), c.text) {
+			t.Errorf("%s: %s %v; want %s %v", name, step.Action, step.Err, c.want, c.err)
+		}
+	}
+	foreign := &Share{ID: "s", Status: "error", Metadata: map[string]string{ClusterKey: "c2"}}
+	if step := Next(&Spec{Name: "pvc-1"}, &Observed{Share: foreign, Looked: true, RulesKnown: true}); step.Action != ActionFail {
+		t.Errorf("without a cluster id, that of one: %s", step.Action)
+	}
+}
+
 func TestCompatible(t *testing.T) {
 	t.Parallel()
 	base := Spec{Name: "n", Cluster: "c", SizeGiB: 2, Protocol: NFS, Type: "t"}

@@ -83,6 +83,6 @@ func (p *provision) elsewhere(ctx context.Context, m *message) bool {
 		return false
 	}
 	p.refuse(ctx, p.at, fmt.Errorf("%w: share %s: %s", ErrShareFailed, o.Share.ID, m.text))
-	o.Ours = false
+	o.Ours, o.Looked, o.RulesKnown = false, true, true // without a host it has no exports, and takes no rules
 	return true
 }

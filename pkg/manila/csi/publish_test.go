@@ -2,6 +2,7 @@ package csi_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -147,6 +148,41 @@ func TestPublishOfOthers(t *testing.T) {
 		}
 		if after := d.Manila.Counts(); after != before {
 			t.Errorf("%s: %+v became %+v", access, before, after)
+		}
+	}
+}
+
+// TestUnpublishInStatus: what a node's leaving comes to when Manila takes rules away in the share's status, and when it does not.
+func TestUnpublishInStatus(t *testing.T) {
+	t.Parallel()
+	for in, left := range map[string]int{"available": 0, "inactive": 0, "extending_error": 0, "error_deleting": 0, "deleting": 1, "error": 1} {
+		d := attached(t)
+		v := d.create(t, "NFS")
+		if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, "n1/10.0.0.1", false)); err != nil {
+			t.Fatal(err)
+		}
+		d.Manila.SetShareStatus(v.GetVolumeId(), in)
+		for range 2 {
+			_, err := d.controller.ControllerUnpublishVolume(t.Context(), &spec.ControllerUnpublishVolumeRequest{VolumeId: v.GetVolumeId(), NodeId: "n1/10.0.0.1"})
+			if err != nil {
+				t.Errorf("%s: %v", in, err)
+			}
+			if got := d.Manila.Counts(); got.Rules != left {
+				t.Errorf("%s: %+v, want %d rules", in, got, left)
+			}
+		}
+		if in != "error" {
+			continue
+		}
+		if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, "n2/10.0.0.2", false)); status.Code(err) != codes.Unavailable {
+			t.Errorf("published in error: %v", err)
+		}
+		d.Manila.SetShareStatus(v.GetVolumeId(), "available") // an operator has repaired it
+		if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, "n2/10.0.0.2", false)); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Manila.Access(v.GetVolumeId()); !slices.Equal(got, []string{"10.0.0.2 rw"}) {
+			t.Errorf("another node is in, and there are %q", got)
 		}
 	}
 }

@@ -265,6 +265,16 @@ func manilaCephKey() string {
 	return base64.StdEncoding.EncodeToString(key)
 }
 
+// manilaNoDeny are the statuses of a share in which rules are not denied: INVALID_SHARE_INSTANCE_STATUSES_FOR_ACCESS_RULE_UPDATES in
+// manila/common/constants.py. One in error_deleting has them denied.
+func manilaNoDeny() []string {
+	return []string{
+		"creating", "deleting", "manage_starting", "unmanage_starting", "extending", "shrinking", "migrating", "migrating_to",
+		"restoring", "reverting", "server_migrating", "server_migrating_to", "error",
+	}
+}
+
+// denyAccess follows ShareMixin._deny_access and API.deny_access.
 func (m *Manila) denyAccess(c *manilaCall, args map[string]any) (manilaAnswer, error) {
 	s, err := m.share(c, "NotFound: "+manilaNoResourceText)
 	if err != nil {
@@ -273,6 +283,10 @@ func (m *Manila) denyAccess(c *manilaCall, args map[string]any) (manilaAnswer, e
 	r, ok := m.rules[manilaText(args, "access_id")]
 	if !ok || r.share != s.id {
 		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, manilaNoResourceText)
+	}
+	if slices.Contains(manilaNoDeny(), s.status) {
+		return manilaAnswer{}, manilaErrorf(http.StatusBadRequest,
+			"Access rules cannot be denied while the share, any of its replicas or migration copies lacks a valid host or is in an invalid state.")
 	}
 	r.state = ruleDenying
 	m.later(m.cfg.Delays.Deny, func() { m.forgetRule(r) })
