@@ -34,7 +34,8 @@
 // [SealLegacy] and [OpenLegacy] speak the wire format of cloud-provider-openstack's
 // barbican-kms-plugin: a 16-byte IV and the AES-CBC encryption of the 32-byte DEK
 // with one full block of PKCS #7 padding, 64 bytes in all and without a header.
-// It is not authenticated; [OpenLegacy] accepts nothing but the exact shape.
+// It is not authenticated; [OpenLegacy] accepts nothing but the exact shape. Its keys may
+// be those of AES-128 and AES-192, too.
 //
 // All of it uses the standard library alone and works under
 // GODEBUG=fips140=only.

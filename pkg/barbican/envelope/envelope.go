@@ -41,8 +41,9 @@ var (
 	// ErrAuthentication says that the ciphertext has the right shape but does not
 	// open with this key, key id and cluster id: it was altered, or made for others.
 	ErrAuthentication = errors.New("envelope: ciphertext does not authenticate")
-	// ErrKeySize says that the key-encryption key is not [KEKSize] bytes.
-	ErrKeySize = errors.New("envelope: the key-encryption key is not 32 bytes")
+	// ErrKeySize says that the key-encryption key is not [KEKSize] bytes; in the legacy
+	// suite, that it is no AES key.
+	ErrKeySize = errors.New("envelope: the key-encryption key has a wrong size")
 	// ErrPlaintextSize says that what is to be sealed is not [DEKSize] bytes.
 	ErrPlaintextSize = errors.New("envelope: the data-encryption key is not 32 bytes")
 	// ErrBinding says that a key id or cluster id is unusable: an empty or overlong

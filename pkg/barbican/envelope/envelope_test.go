@@ -215,6 +215,12 @@ func TestLegacy(t *testing.T) {
 		"truncated by a byte":   {kek, legacyEncode(t, kek, dek, 16)[:63], ErrMalformed},
 		"shorter than an IV":    {kek, []byte("short"), ErrMalformed},
 		"empty":                 {kek, nil, ErrMalformed},
+		"AES-128":               {kek[:16], legacyEncode(t, kek[:16], dek, 16), nil},
+		"AES-192":               {kek[:24], legacyEncode(t, kek[:24], dek, 16), nil},
+		"half of the key":       {kek[:16], legacyEncode(t, kek, dek, 16), ErrAuthentication},
+		"longer by a block":     {kek, append(legacyEncode(t, kek, dek, 16), make([]byte, 16)...), ErrMalformed},
+		"key of 31 bytes":       {kek[:31], legacyEncode(t, kek, dek, 16), ErrKeySize},
+		"key in base64":         {bytes.Repeat([]byte("a"), 44), legacyEncode(t, kek, dek, 16), ErrKeySize},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -256,20 +262,42 @@ func TestLegacyFixture(t *testing.T) {
 
 func TestLegacyRoundTrip(t *testing.T) {
 	t.Parallel()
-	a, err := SealLegacy(testKEK(1), testDEK())
-	if err != nil {
-		t.Fatal(err)
+	for _, size := range []int{16, 24, 32} {
+		kek := testKEK(1)[:size]
+		a, err := SealLegacy(kek, testDEK())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := SealLegacy(kek, testDEK())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(a) != 64 || bytes.Equal(a[:16], b[:16]) {
+			t.Errorf("size %d, IVs %x and %x", len(a), a[:16], b[:16])
+		}
+		got, err := OpenLegacy(kek, a)
+		if err != nil || !bytes.Equal(got, testDEK()) {
+			t.Errorf("OpenLegacy = %x, %v", got, err)
+		}
 	}
-	b, err := SealLegacy(testKEK(1), testDEK())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(a) != 64 || bytes.Equal(a[:16], b[:16]) {
-		t.Errorf("size %d, IVs %x and %x", len(a), a[:16], b[:16])
-	}
-	got, err := OpenLegacy(testKEK(1), a)
-	if err != nil || !bytes.Equal(got, testDEK()) {
-		t.Errorf("OpenLegacy = %x, %v", got, err)
+}
+
+// TestLegacyTampering flips each bit: what falls on the last two blocks is noticed, the rest changes the DEK, as the format has it.
+func TestLegacyTampering(t *testing.T) {
+	t.Parallel()
+	sealed := legacyEncode(t, testKEK(1), testDEK(), 16)
+	for bit := range len(sealed) * 8 {
+		changed := bytes.Clone(sealed)
+		changed[bit/8] ^= 1 << (bit % 8)
+		got, err := OpenLegacy(testKEK(1), changed)
+		switch {
+		case bit/8 >= 2*aes.BlockSize:
+			if !errors.Is(err, ErrAuthentication) {
+				t.Errorf("byte %d: %x, error %v", bit/8, got, err)
+			}
+		case err != nil || len(got) != DEKSize || bytes.Equal(got, testDEK()):
+			t.Errorf("byte %d: %x, error %v: the package's promise is out of date", bit/8, got, err)
+		}
 	}
 }
 
@@ -318,7 +346,7 @@ func TestFIPSOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), exe, "-test.short", "-test.v", "-test.run", "^(TestFIPSOnly|TestRoundTrip|TestAnyFlippedBitFails|TestUnusableInput|TestLegacy|TestLegacyRoundTrip|TestGarbage)$")
+	cmd := exec.CommandContext(t.Context(), exe, "-test.short", "-test.v", "-test.run", "^(TestFIPSOnly|TestRoundTrip|TestAnyFlippedBitFails|TestUnusableInput|TestLegacy|TestLegacyTampering|TestLegacyRoundTrip|TestGarbage)$")
 	cmd.Env = append(cmd.Environ(), "GODEBUG=fips140=only")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -15,8 +15,8 @@ const LegacySize = aes.BlockSize + DEKSize + aes.BlockSize
 
 // SealLegacy encrypts dek in the format of cloud-provider-openstack's plugin, so that
 // during a takeover nodes that still run it can read what this node writes. The
-// format has no authentication: it is for that time only. It fails with [ErrKeySize]
-// or [ErrPlaintextSize] on unusable input.
+// format has no authentication: it is for that time only. Keys are as for [OpenLegacy].
+// It fails with [ErrKeySize] or [ErrPlaintextSize] on unusable input.
 func SealLegacy(kek, dek []byte) ([]byte, error) {
 	if len(dek) != DEKSize {
 		return nil, ErrPlaintextSize
@@ -38,9 +38,13 @@ func SealLegacy(kek, dek []byte) ([]byte, error) {
 
 // OpenLegacy decrypts a ciphertext of cloud-provider-openstack's plugin. It is strict:
 // 64 bytes, and after decryption exactly 32 bytes of DEK and a full block of padding.
-// A wrong key passes that check once in 2^128 cases; a changed IV or first ciphertext
-// block can't be noticed, which is the format's own weakness. It fails with
-// [ErrMalformed], [ErrAuthentication] or [ErrKeySize].
+// That plugin takes a key of 16 or 24 bytes, too, for AES-128 and AES-192.
+//
+// A wrong key passes that check once in 2^128 cases, and so does a change to the last
+// two blocks. A changed IV (the first block) or a changed second block can't be noticed:
+// another DEK comes out, which is the format's own weakness. The objects that it stands
+// beside are authenticated with the right one, so that kube-apiserver fails to read them
+// then. It fails with [ErrMalformed], [ErrAuthentication] or [ErrKeySize].
 func OpenLegacy(kek, sealed []byte) ([]byte, error) {
 	if len(sealed) != LegacySize {
 		return nil, ErrMalformed
@@ -59,12 +63,9 @@ func OpenLegacy(kek, sealed []byte) ([]byte, error) {
 }
 
 func legacyBlock(kek []byte) (cipher.Block, error) {
-	if len(kek) != KEKSize {
-		return nil, ErrKeySize
-	}
 	block, err := aes.NewCipher(kek)
-	if err != nil {
-		return nil, fmt.Errorf("envelope: AES: %w", err)
+	if err != nil { // the only thing that can be wrong is the size
+		return nil, fmt.Errorf("%w: a legacy key has 16, 24 or 32 bytes", ErrKeySize)
 	}
 	return block, nil
 }
