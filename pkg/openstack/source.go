@@ -156,40 +156,49 @@ func (s Source) readPEM(name, value string, into *[]byte) error {
 
 // fromFile reads one cloud of a clouds.yaml, laid over by secure.yaml, on top of its profile in clouds-public.yaml.
 func (s Source) fromFile(name, file string) (*Credential, error) {
-	path, data, err := s.findClouds(file)
+	c, where, err := s.cloud(name, file)
 	if err != nil {
 		return nil, err
+	}
+	if err := c.Complete(fileName); err != nil {
+		return nil, prefixed(where, err)
+	}
+	return c, nil
+}
+
+// cloud is a cloud of a clouds.yaml as it stands there, incomplete perhaps, and where it stands, to begin errors with.
+func (s Source) cloud(name, file string) (c *Credential, where string, err error) {
+	path, data, err := s.findClouds(file)
+	if err != nil {
+		return nil, "", err
 	}
 	entries, err := decodeClouds(path, "clouds", data)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if name == "" {
 		if len(entries) != 1 {
-			return nil, fmt.Errorf("%s has %d clouds (%s): name one with --os-cloud (OS_CLOUD)", path, len(entries), names(entries))
+			return nil, "", fmt.Errorf("%s has %d clouds (%s): name one with --os-cloud (OS_CLOUD)", path, len(entries), names(entries))
 		}
 		name = slices.Collect(maps.Keys(entries))[0]
 	}
 	entry, ok := entries[name]
 	if !ok {
-		return nil, fmt.Errorf("%s has no cloud %q: it has %s", path, name, names(entries))
+		return nil, "", fmt.Errorf("%s has no cloud %q: it has %s", path, name, names(entries))
 	}
 	if entry, err = s.layers(path, name, entry); err != nil {
-		return nil, err
+		return nil, "", err
 	}
+	where = fmt.Sprintf("%s: cloud %q: ", path, name)
 	cloud, err := typed(entry)
 	if err != nil {
-		return nil, prefixed(fmt.Sprintf("%s: cloud %q: ", path, name), err)
+		return nil, "", prefixed(where, err)
 	}
-	c, err := s.fromCloud(cloud)
-	if err == nil {
-		c.Origin = fmt.Sprintf("cloud %q of %s", name, path)
-		err = c.Complete(fileName)
+	if c, err = s.fromCloud(cloud); err != nil {
+		return nil, "", prefixed(where, err)
 	}
-	if err != nil {
-		return nil, prefixed(fmt.Sprintf("%s: cloud %q: ", path, name), err)
-	}
-	return c, nil
+	c.Origin = fmt.Sprintf("cloud %q of %s", name, path)
+	return c, where, nil
 }
 
 // prefixed puts a prefix before each of the errors that were joined, so that each makes sense on a line of its own.
