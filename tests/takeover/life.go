@@ -229,7 +229,9 @@ func (d *Driver) snapshots(t *testing.T, o *Origin, v *Volume, content []byte) {
 	must(t, err)
 	t.Logf("CreateSnapshot took %v", time.Since(begin).Round(time.Millisecond))
 	for _, id := range []string{old, made.GetSnapshot().GetSnapshotId()} {
-		d.restore(t, v, id, content)
+		if !d.Real || id == old { // of one of ours it is nothing of a takeover, and takes a real Ceph its time
+			d.restore(t, v, id, content)
+		}
 		for range 2 {
 			_, err := d.Controller.DeleteSnapshot(t.Context(), &csi.DeleteSnapshotRequest{SnapshotId: id, Secrets: v.secret})
 			must(t, err)

@@ -75,7 +75,7 @@ func TestManyVolumesAtOnce(t *testing.T) {
 }
 
 // createPatiently makes a volume as external-provisioner does, again and again: of many shares at once, Manila's scheduler places
-// some nowhere, and those are in error.
+// some nowhere where room is short, and those are in error.
 func (d *csiDriver) createPatiently(t *testing.T, name string) (id string, err error) {
 	t.Helper()
 	for range 10 {

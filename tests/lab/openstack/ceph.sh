@@ -1,6 +1,9 @@
 # Ceph on one node: a monitor, a manager, one OSD, one MDS, and the file system "cephfs" that Manila serves.
 # shellcheck shell=bash
 CEPH=$VAR/ceph
+# Of the OSD's sparse file, which takes what is written. Manila counts every share's whole size as used until Ceph's next report (its driver
+# has no thin provisioning), so shares that are made at once need room that they never fill: with less the scheduler leaves some in error.
+OSD_SIZE=$((64 << 30))
 ceph_cli() { ceph -c "$ETC/ceph.conf" --connect-timeout 30 "$@"; }
 
 ceph_config() { cat <<INI
@@ -44,8 +47,7 @@ admin_socket = $CEPH/asok/osd.asok
 osd_data = $CEPH/osd
 osd_objectstore = bluestore
 bluestore_block_create = true
-# a sparse file: it takes what is written
-bluestore_block_size = 10737418240
+bluestore_block_size = $OSD_SIZE
 bluestore_cache_autotune = false
 bluestore_cache_size = 67108864
 osd_memory_target = 939524096
@@ -59,10 +61,19 @@ mds_reconnect_timeout = 3
 INI
 }
 
+ceph_grow() { # a store that was made when OSD_SIZE was smaller
+  [ "$(stat -c %s "$CEPH/osd/block")" -lt "$OSD_SIZE" ] || return 0
+  truncate -s "$OSD_SIZE" "$CEPH/osd/block"
+  ceph-bluestore-tool bluefs-bdev-expand --path "$CEPH/osd"
+}
+
 ceph_mon() { start ceph-mon ceph-mon -f -c "$ETC/ceph.conf" -i a; }
 # -f: a ceph-mgr that daemonised has no stderr, and "fs subvolume authorize" (Manila's allow) then fails with EBADF
 ceph_mgr() { start ceph-mgr ceph-mgr -f -c "$ETC/ceph.conf" -i x --keyring "$CEPH/mgr/keyring"; }
-ceph_osd() { start ceph-osd ceph-osd -f -c "$ETC/ceph.conf" -i 0 --keyring "$CEPH/osd/keyring"; }
+ceph_osd() {
+  running ceph-osd || ceph_grow
+  start ceph-osd ceph-osd -f -c "$ETC/ceph.conf" -i 0 --keyring "$CEPH/osd/keyring"
+}
 ceph_mds() { start ceph-mds ceph-mds -f -c "$ETC/ceph.conf" -i a --keyring "$CEPH/mds/keyring"; }
 
 ceph_make_monitor() {
