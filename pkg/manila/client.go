@@ -510,7 +510,7 @@ func (r *removal) refused(ctx context.Context) error {
 func (c *Client) Share(ctx context.Context, id string) (*Share, error) {
 	valid, ok := openstack.ParseUUID(id)
 	if !ok {
-		return nil, fmt.Errorf("share %q: %w", id, openstack.ErrNotFound)
+		return nil, noShareID(id)
 	}
 	a, err := connect(ctx, c.session)
 	if err != nil {
@@ -545,7 +545,7 @@ func (c *Client) ShareByName(ctx context.Context, name string) (*Share, error) {
 func (c *Client) Exports(ctx context.Context, id string) ([]Export, error) {
 	valid, ok := openstack.ParseUUID(id)
 	if !ok {
-		return nil, fmt.Errorf("share %q: %w", id, openstack.ErrNotFound)
+		return nil, noShareID(id)
 	}
 	a, err := connect(ctx, c.session)
 	if err != nil {
@@ -559,7 +559,7 @@ func (c *Client) Exports(ctx context.Context, id string) ([]Export, error) {
 func (c *Client) CephxRule(ctx context.Context, share, rule string) (*Rule, error) {
 	valid, ok := openstack.ParseUUID(share)
 	if !ok {
-		return nil, fmt.Errorf("share %q: %w", share, openstack.ErrNotFound)
+		return nil, noShareID(share)
 	}
 	a, err := connect(ctx, c.session)
 	if err != nil {

@@ -3,6 +3,8 @@ package manila
 import (
 	"errors"
 	"fmt"
+
+	"mooring/pkg/openstack"
 )
 
 // What can be wrong, for errors.Is. Errors of calls hold those of package openstack besides.
@@ -53,4 +55,9 @@ func pending(name string, err error) error {
 		return err
 	}
 	return fmt.Errorf("share %q: %w: %w", name, ErrPending, err)
+}
+
+// noShareID says of an id that there is no such share, since it can't be one's.
+func noShareID(id string) error {
+	return fmt.Errorf("share %q: %w: the id of a share is a UUID (a PersistentVolume that was made by hand may have another handle, and its share in shareID or shareName; those are known where it is mounted, and nowhere else)", id, openstack.ErrNotFound)
 }

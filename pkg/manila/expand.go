@@ -88,7 +88,7 @@ func nextReady(o *ExpandSeen) Step {
 func (c *Client) Expand(ctx context.Context, id string, size, most int) (*Share, error) {
 	valid, ok := openstack.ParseUUID(id)
 	if !ok {
-		return nil, fmt.Errorf("share %q: %w", id, openstack.ErrNotFound)
+		return nil, noShareID(id)
 	}
 	a, err := connect(ctx, c.session)
 	if err != nil {

@@ -128,7 +128,7 @@ func explainIllnesses(found []Illness, message string) {
 func (c *Client) ShareHealth(ctx context.Context, id string) (*Health, error) {
 	valid, ok := openstack.ParseUUID(id)
 	if !ok {
-		return nil, fmt.Errorf("share %q: %w", id, openstack.ErrNotFound)
+		return nil, noShareID(id)
 	}
 	a, err := connect(ctx, c.session)
 	if err != nil {

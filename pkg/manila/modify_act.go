@@ -22,7 +22,7 @@ import (
 func (c *Client) Modify(ctx context.Context, id string, change *Change) error {
 	valid, ok := openstack.ParseUUID(id)
 	if !ok {
-		return fmt.Errorf("share %q: %w", id, openstack.ErrNotFound)
+		return noShareID(id)
 	}
 	a, err := connect(ctx, c.session)
 	if err != nil {

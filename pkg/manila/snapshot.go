@@ -89,7 +89,7 @@ func NextSnapshot(spec *SnapshotSpec, o *SnapshotSeen) Step {
 func (c *Client) Snapshot(ctx context.Context, spec *SnapshotSpec) (*Snapshot, error) {
 	valid, ok := openstack.ParseUUID(spec.ShareID)
 	if !ok {
-		return nil, fmt.Errorf("share %q: %w", spec.ShareID, openstack.ErrNotFound)
+		return nil, noShareID(spec.ShareID)
 	}
 	a, err := connect(ctx, c.session)
 	if err != nil { // as in Provision

@@ -67,7 +67,7 @@ func (p *provision) resolved(ctx context.Context) (*Spec, error) {
 func (p *provision) cloneSource(ctx context.Context) (*Spec, error) {
 	share, ok := openstack.ParseUUID(p.spec.CloneOf)
 	if !ok {
-		return nil, fmt.Errorf("share %q: %w", p.spec.CloneOf, openstack.ErrNotFound)
+		return nil, noShareID(p.spec.CloneOf)
 	}
 	source, err := p.client.snapshot(ctx, p.api, &SnapshotSpec{Name: CloneSnapshotName(p.spec.Name), Cluster: p.spec.Cluster, ShareID: share})
 	if err != nil {

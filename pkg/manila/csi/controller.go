@@ -1,6 +1,7 @@
 package csi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -213,7 +214,7 @@ func (c *Controller) ValidateVolumeCapabilities(ctx context.Context, r *csi.Vali
 	if err != nil {
 		return nil, answer(err)
 	}
-	share, err := client.Share(ctx, r.GetVolumeId())
+	share, err := shareOf(ctx, client, r.GetVolumeId(), r.GetVolumeContext())
 	if err != nil {
 		return nil, answer(err)
 	}
@@ -224,6 +225,15 @@ func (c *Controller) ValidateVolumeCapabilities(ctx context.Context, r *csi.Vali
 		VolumeContext: r.GetVolumeContext(), VolumeCapabilities: r.GetVolumeCapabilities(), Parameters: r.GetParameters(),
 		MutableParameters: r.GetMutableParameters(),
 	}}, nil
+}
+
+// shareOf reads the share of a volume: the one that its context names, if it was made by hand, or else that of its id.
+func shareOf(ctx context.Context, client *manila.Client, id string, volumeContext map[string]string) (*manila.Share, error) {
+	a, err := params.ParseAttributes(volumeContext)
+	if err == nil && a.ShareName != "" {
+		return client.ShareByName(ctx, a.ShareName)
+	}
+	return client.Share(ctx, cmp.Or(a.ShareID, id))
 }
 
 func confirm(r *csi.ValidateVolumeCapabilitiesRequest, share *manila.Share) error {
