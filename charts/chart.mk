@@ -1,5 +1,5 @@
 # Targets of the chart and of what is rendered from it; to be included by the Makefile at the top.
-CHART_ENV := MOORING_HELM=$(TOOLS)/helm MOORING_BIN=$(CURDIR)/$(BIN)
+CHART_ENV = MOORING_HELM=$(TOOLS)/helm MOORING_PROMTOOL=$(shell command -v promtool) MOORING_BIN=$(CURDIR)/$(BIN)
 CHART_VALUES := $(wildcard manifests/values/*.yaml)
 
 .PHONY: chart manifests

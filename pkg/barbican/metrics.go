@@ -18,7 +18,7 @@ import (
 type metrics struct {
 	current *atomic.Pointer[snapshot]
 
-	keys, active, generation, created, expires, age, countdown, strange, revoked, stale, ahead, clock *prometheus.Desc
+	keys, unlocked, active, generation, created, expires, age, countdown, strange, revoked, stale, ahead, clock *prometheus.Desc
 
 	fetched, polled, errors *prometheus.CounterVec
 	misses                  prometheus.Counter
@@ -38,6 +38,7 @@ func newMetrics(r prometheus.Registerer, current *atomic.Pointer[snapshot]) *met
 	m := &metrics{
 		current:    current,
 		keys:       gauge("keys", "Keys of the keyring, by state (held in memory, wanted from Barbican, or refused by a rule).", "state"),
+		unlocked:   gauge("keys_unlocked", "Keys that are held in memory that could not be locked, and may be swapped out."),
 		active:     gauge("active_key_info", "1 for the key that wraps, by its generation and the hash that kube-apiserver's metrics have of its id.", "generation", "key_id_hash"),
 		generation: gauge("active_generation", "Generation of the key that wraps; 0 if there is none."),
 		created:    gauge("key_created_timestamp_seconds", "When Barbican made a key, by generation.", "generation"),
@@ -65,7 +66,7 @@ func newMetrics(r prometheus.Registerer, current *atomic.Pointer[snapshot]) *met
 
 // Describe implements [prometheus.Collector].
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.keys, m.active, m.generation, m.created, m.expires, m.age, m.countdown, m.strange, m.revoked, m.stale, m.ahead, m.clock} {
+	for _, d := range []*prometheus.Desc{m.keys, m.unlocked, m.active, m.generation, m.created, m.expires, m.age, m.countdown, m.strange, m.revoked, m.stale, m.ahead, m.clock} {
 		out <- d
 	}
 	for _, c := range m.counters() {
@@ -109,6 +110,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	for state, n := range states {
 		set(m.keys, float64(n), state)
 	}
+	set(m.unlocked, float64(s.unlocked()))
 	if id := v.active.KeyID(); v.active != (KeyRef{}) {
 		set(m.active, 1, strconv.FormatUint(v.active.Generation, 10), KeyIDHash(id))
 	}

@@ -27,6 +27,16 @@ type want struct {
 	from   time.Time // zero: never
 }
 
+// unlocked counts the keys whose memory could not be locked.
+func (s *snapshot) unlocked() (n int) {
+	for _, k := range s.keys {
+		if !k.bytes.Locked() {
+			n++
+		}
+	}
+	return n
+}
+
 // publish makes what Run knows visible to requests.
 func (k *Keyring) publish(now time.Time) {
 	k.ring = k.ring.Advance(now)

@@ -104,7 +104,7 @@ func expand(t *testing.T, c *corev1.Container) []string {
 	return out
 }
 
-// What an argument names is mounted: the socket where the mode can write, the clouds.yaml where it need not.
+// What an argument names is mounted: the socket and the state where the mode can write, the clouds.yaml where it need not.
 func TestPathsAreMounted(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, _ pod, c *corev1.Container) {
@@ -116,6 +116,9 @@ func TestPathsAreMounted(t *testing.T) {
 		}
 		if socket := strings.TrimPrefix(value(c.Args, "endpoint"), "unix://"); socket != "" && !mounted(socket, false) {
 			t.Errorf("container %s: nothing is mounted to write to at the directory of %s", c.Name, socket)
+		}
+		if state := value(c.Args, "state-file"); state != "" && !mounted(state, false) {
+			t.Errorf("container %s: nothing is mounted to write to at the directory of %s", c.Name, state)
 		}
 		if clouds := value(c.Args, "clouds-file"); clouds != "" && !mounted(clouds, true) {
 			t.Errorf("container %s: nothing is mounted read-only at the directory of %s", c.Name, clouds)

@@ -61,8 +61,8 @@ func TestUnitArgumentsAreTakenByTheRealMode(t *testing.T) {
 	taken(t, u["Service"]["Environment"], args)
 }
 
-// A restart of the service must leave the directory that kube-apiserver's pod has mounted.
-func TestUnitKeepsTheDirectoryOfTheSocket(t *testing.T) {
+// A restart of the service must leave the directory that kube-apiserver's pod has mounted, and the unit's own file in its place.
+func TestUnitKeepsItsDirectories(t *testing.T) {
 	t.Parallel()
 	u, args := kmsUnit(t)
 	directory := filepath.Dir(strings.TrimPrefix(value(args, "endpoint"), "unix://"))
@@ -71,6 +71,9 @@ func TestUnitKeepsTheDirectoryOfTheSocket(t *testing.T) {
 	}
 	if !slices.Equal(u["Service"]["RuntimeDirectoryPreserve"], []string{"yes"}) {
 		t.Error("RuntimeDirectoryPreserve is not yes")
+	}
+	if got, want := u["Service"]["StateDirectory"], []string{strings.TrimPrefix(filepath.Dir(value(args, "state-file")), "/var/lib/")}; !slices.Equal(got, want) {
+		t.Errorf("StateDirectory is %q and not %q: the rest of the file system is read-only", got, want)
 	}
 }
 

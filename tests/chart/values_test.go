@@ -30,7 +30,7 @@ func leaves(prefix string, values map[string]any) (paths []string) {
 	for key, v := range values {
 		path := strings.TrimPrefix(prefix+"."+key, ".")
 		inner, isMap := v.(map[string]any)
-		if isMap && !slices.Contains([]string{"resources", "nodeSelector", "clients", "parameters"}, key) {
+		if isMap && !slices.Contains([]string{"resources", "nodeSelector", "clients", "parameters", "labels"}, key) {
 			paths = append(paths, leaves(path, inner)...)
 		} else {
 			paths = append(paths, path)
@@ -49,6 +49,7 @@ func TestEveryValueDoesSomething(t *testing.T) {
 			t.Errorf("testdata/changes.yaml has no other value for %s", path)
 		}
 	}
+	beside := map[string]string{"kms.keyIDs": `kms.keyring="",kms.allowedCreators=[]`} // what excludes a value
 	before := everything(t)
 	for _, path := range slices.Sorted(maps.Keys(changes)) {
 		t.Run(path, func(t *testing.T) {
@@ -60,7 +61,11 @@ func TestEveryValueDoesSomething(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			after := everything(t, "--set-json", path+"="+string(value))
+			args := []string{"--set-json", path + "=" + string(value)}
+			if other := beside[path]; other != "" {
+				args = append(args, "--set-json", other)
+			}
+			after := everything(t, args...)
 			if after == before {
 				t.Errorf("%s changes nothing", value)
 			}
@@ -106,8 +111,15 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{`manila.storageClasses.cephfs.nodeStageSecret=""`, "/manila/storageClasses/cephfs/nodeStageSecret"},
 		{`manila.cephSecretsNamespace="Not_A_Name"`, "/manila/cephSecretsNamespace"},
 		{`kms.clusterID=""`, "/kms/clusterID"},
-		{`kms.keyIDs=[]`, "/kms/keyIDs"},
+		{`kms.keyring=""`, "/kms/keyIDs"},
+		{`kms.keyring="my-keyring"`, "/kms/keyring"},
 		{`kms.keyIDs=["my-key"]`, "/kms/keyIDs"},
+		{`kms.keyIDs=["aaaaaaaa-2222-3333-4444-555555555555"]`, "/kms/keyIDs"},
+		{`kms.keyring="",kms.keyIDs=["aaaaaaaa-2222-3333-4444-555555555555"]`, "/kms/allowedCreators"},
+		{`kms.activationDelay=600`, "/kms/activationDelay"},
+		{`kms.maxStaleness="0"`, "/kms/maxStaleness"},
+		{`kms.onRevocation="panic"`, "/kms/onRevocation"},
+		{`kms.adminAddress="localhost"`, "/kms/adminAddress"},
 		{`dns.clients={"app.kubernetes.io/name":null}`, "/dns/clients"},
 		{`dns.domainFilters=["a.example,b.example"]`, "/dns/domainFilters"},
 	}

@@ -1,0 +1,249 @@
+package chart_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/keymanager/v1/containers"
+	"github.com/gophercloud/gophercloud/v2/openstack/keymanager/v1/secrets"
+	"github.com/prometheus/prometheus/promql/parser"
+	"sigs.k8s.io/yaml"
+
+	"mooring/pkg/openstack"
+	"mooring/tests/contract/target"
+	"mooring/tests/peer/process"
+)
+
+// ruleFile is a file of rules as Prometheus reads it, with the fields that ours has.
+type ruleFile struct {
+	Groups []struct {
+		Name  string `json:"name"`
+		Rules []rule `json:"rules"`
+	} `json:"groups"`
+}
+
+type rule struct {
+	Alert       string            `json:"alert"`
+	Expr        string            `json:"expr"`
+	For         string            `json:"for"`
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
+}
+
+// prometheusRule is the Prometheus operator's object, with the fields that ours has.
+type prometheusRule struct {
+	APIVersion string         `json:"apiVersion"`
+	Kind       string         `json:"kind"`
+	Metadata   map[string]any `json:"metadata"`
+	Spec       ruleFile       `json:"spec"`
+}
+
+var kmsAlerts = filepath.Join(chart, "files", "kms-alerts.yaml")
+
+func alerts(t *testing.T) (out ruleFile) {
+	t.Helper()
+	if err := yaml.UnmarshalStrict([]byte(file(kmsAlerts)(t)), &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// The PrometheusRule is the file, with the labels that the values ask for.
+func TestPrometheusRule(t *testing.T) {
+	t.Parallel()
+	var found []prometheusRule
+	for document := range strings.SplitSeq(everything(t), "\n---\n") {
+		if !strings.Contains(document, "kind: PrometheusRule") {
+			continue
+		}
+		var object prometheusRule
+		if err := yaml.UnmarshalStrict([]byte(document), &object); err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, object)
+	}
+	if len(found) != 1 {
+		t.Fatalf("there are %d", len(found))
+	}
+	if labels, _ := found[0].Metadata["labels"].(map[string]any); labels["release"] != "prometheus" || labels["app.kubernetes.io/component"] != "kms" {
+		t.Errorf("labels %v", labels)
+	}
+	if found[0].APIVersion != "monitoring.coreos.com/v1" {
+		t.Errorf("apiVersion %s", found[0].APIVersion)
+	}
+	if diff := cmp.Diff(alerts(t), found[0].Spec); diff != "" {
+		t.Errorf("its rules are not those of the file: %s", diff)
+	}
+}
+
+// metricsOf are the names of the metrics that an expression reads.
+func metricsOf(t *testing.T, expr string) (names []string) {
+	t.Helper()
+	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
+		if selector, ok := node.(*parser.VectorSelector); ok {
+			names = append(names, selector.Name)
+		}
+		return nil
+	})
+	return names
+}
+
+// Prometheus's own parser takes every expression, and every alert says how bad it is and what it means.
+func TestAlertsAreComplete(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, group := range alerts(t).Groups {
+		for _, r := range group.Rules {
+			if seen[r.Alert] || !strings.HasPrefix(r.Alert, "MooringKMS") {
+				t.Errorf("the name %s is there twice, or is not ours", r.Alert)
+			}
+			seen[r.Alert] = true
+			if severity := r.Labels["severity"]; severity != "critical" && severity != "warning" {
+				t.Errorf("%s has the severity %q", r.Alert, severity)
+			}
+			if r.Annotations["summary"] == "" {
+				t.Errorf("%s has no summary", r.Alert)
+			}
+			if len(metricsOf(t, r.Expr)) == 0 {
+				t.Errorf("%s reads no metric", r.Alert)
+			}
+		}
+	}
+	if len(seen) == 0 {
+		t.Error("there is no alert")
+	}
+}
+
+// Promtool plays the alerts through: what fires when, and what does not.
+func TestAlertsFire(t *testing.T) {
+	t.Parallel()
+	promtool := os.Getenv("MOORING_PROMTOOL")
+	if promtool == "" {
+		t.Skip("MOORING_PROMTOOL is not set: make chart sets it where promtool is installed")
+	}
+	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", filepath.Join("testdata", "kms-alerts.promtool.yaml")).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// What the alerts read is there: of ours each metric on the real program's /metrics, of kube-apiserver's each in its own code.
+func TestAlertsReadMetricsThatAreThere(t *testing.T) {
+	t.Parallel()
+	exported, theirs := scrapeKMS(t), apiserverMetrics(t)
+	for _, group := range alerts(t).Groups {
+		for _, r := range group.Rules {
+			for _, name := range metricsOf(t, r.Expr) {
+				if !slices.Contains(exported, name) && !slices.Contains(theirs, name) {
+					t.Errorf("%s reads %s, which nobody exports; there are %v", r.Alert, name, exported)
+				}
+			}
+		}
+	}
+}
+
+// apiserverMetrics are names that kube-apiserver exports: its registry has each only once it was used.
+func apiserverMetrics(t *testing.T) (names []string) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/apiserver").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := file(strings.TrimSpace(string(out)), "pkg/storage/value/encrypt/envelope/metrics/metrics.go")(t)
+	for _, name := range []string{"key_id_hash_status_last_timestamp_seconds", "key_id_hash_last_timestamp_seconds"} {
+		if strings.Contains(code, `"`+name+`"`) && strings.Contains(code, `"apiserver"`) && strings.Contains(code, `"envelope_encryption"`) {
+			names = append(names, "apiserver_envelope_encryption_"+name)
+		}
+	}
+	return names
+}
+
+// scrapeKMS runs the real program on a keyring that has all that can be measured: a key that is active and expires, and one that is to
+// come. It returns the names of the metrics.
+func scrapeKMS(t *testing.T) (names []string) {
+	t.Helper()
+	cloud := target.Open(t)
+	client, err := cloud.Session(t, "demo").Client(t.Context(), openstack.KeyManager)
+	if err != nil {
+		t.Fatal(err)
+	}
+	container := expiringKeyring(t, client)
+	dir := t.TempDir()
+	p, err := process.Start(t.Context(), "barbican-kms", filepath.Join(setting(t, "MOORING_BIN"), "mooring"), nil, "barbican-kms",
+		"--endpoint=unix://"+filepath.Join(dir, "kms.sock"), "--cluster-id=chart", "--keyring="+container, "--state-file="+filepath.Join(dir, "state.json"),
+		"--clouds-file="+cloud.CloudsFile(), "--os-cloud="+cloud.Name("demo"), "--admin-listen=127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	line, err := p.Said(t.Context(), "admin endpoint listens")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, address, _ := strings.Cut(line, "address=")
+	target.Eventually(t, "the plugin waits for its second key", func() bool {
+		names = metricNames(t, "http://"+address+"/metrics")
+		return slices.Contains(names, "mooring_barbican_activation_countdown_seconds")
+	})
+	return names
+}
+
+// metricNames are the names at an URL, in the text form of Prometheus.
+func metricNames(t *testing.T, url string) (names []string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // it was only read
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(body)) {
+		if rest, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			names = append(names, strings.Fields(rest)[0])
+		}
+	}
+	return names
+}
+
+// expiringKeyring makes a container with two generations, and returns its UUID.
+func expiringKeyring(t *testing.T, client *gophercloud.ServiceClient) string {
+	t.Helper()
+	var refs []containers.SecretRef
+	for generation := range 2 {
+		end := time.Now().Add(24 * time.Hour)
+		secret, err := secrets.Create(t.Context(), client, secrets.CreateOpts{
+			Name: target.Unique(t), Expiration: &end, Payload: "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", PayloadContentType: "application/octet-stream",
+			PayloadContentEncoding: "base64", Algorithm: "aes", BitLength: 256, SecretType: secrets.SymmetricSecret,
+		}).Extract()
+		if err != nil {
+			t.Fatal(openstack.Wrap(err))
+		}
+		refs = append(refs, containers.SecretRef{Name: fmt.Sprintf("generation-%d", generation+1), SecretRef: secret.SecretRef})
+	}
+	container, err := containers.Create(t.Context(), client, containers.CreateOpts{Type: containers.GenericContainer, SecretRefs: refs}).Extract()
+	if err != nil {
+		t.Fatal(openstack.Wrap(err))
+	}
+	return path.Base(container.ContainerRef)
+}
