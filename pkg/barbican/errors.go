@@ -31,6 +31,9 @@ var (
 	ErrPlaintext = errors.New("a data-encryption key has 32 bytes")
 )
 
+// errReadOnly says that there is no active key since the policy wants none.
+var errReadOnly = errors.New("this keyring only reads")
+
 // waiting is ErrNotReady with its reason.
 type waiting struct {
 	ref    KeyRef // zero: the keyring itself

@@ -263,6 +263,9 @@ func (r Ring) Hope(ref KeyRef, now time.Time) bool {
 
 // Advance lets time pass: the active key may change.
 func (r Ring) Advance(now time.Time) Ring {
+	if r.policy.ReadOnly {
+		return r
+	}
 	for _, k := range r.newestFirst() {
 		switch {
 		case k.Ref == r.active || !r.aboveMark(k.Ref):

@@ -49,6 +49,8 @@ type Policy struct {
 	// Trusted lists are the operator's own: neither creators nor states are checked, keys become active when the list says, and
 	// to read it is no call.
 	Trusted bool
+	// ReadOnly keyrings have no active key: they fetch all that is listed and only open, and the mark stays where it is.
+	ReadOnly bool
 	// ActivationDelay is how long after its creation a key becomes active: the time in which all nodes fetch it.
 	ActivationDelay time.Duration
 	// Creators are the ids of the users whose secrets may be keys; none: only the one's who lists. AnyCreator checks none.

@@ -80,6 +80,9 @@ func (r Ring) Lack(now time.Time) error {
 	if !r.listed {
 		return &waiting{reason: r.trouble}
 	}
+	if r.policy.ReadOnly {
+		return errReadOnly
+	}
 	keys := r.newestFirst()
 	if len(keys) > 0 && !r.aboveMark(keys[0].Ref) {
 		return fmt.Errorf("%w: generation %d (secret %s) was active before, the newest in the keyring is %d: put that key back into the keyring, or add a higher generation",

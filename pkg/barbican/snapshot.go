@@ -2,6 +2,7 @@ package barbican
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -64,11 +65,11 @@ func (k *Keyring) publish(now time.Time) {
 	k.current.Store(next)
 }
 
-// Ready is nil once there is a key to write with and every other one that may be used is held, too. Errors: those of Status, and
+// Ready is nil once there is a key to write with (unless the policy is ReadOnly) and every other one that may be used is held, too. Errors: those of Status, and
 // ErrNotReady.
 func (k *Keyring) Ready() error {
 	now := k.current.Load()
-	if now.lack != nil {
+	if now.lack != nil && !errors.Is(now.lack, errReadOnly) {
 		return now.lack
 	}
 	return now.behind

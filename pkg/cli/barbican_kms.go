@@ -14,6 +14,7 @@ import (
 	"mooring/pkg/barbican"
 	"mooring/pkg/barbican/kms"
 	"mooring/pkg/grpcserver"
+	"mooring/pkg/openstack"
 	"mooring/pkg/peercred"
 	"mooring/pkg/run"
 	"mooring/pkg/secmem"
@@ -34,6 +35,7 @@ func barbicanKMS() *mode {
 type barbicanKMSOptions struct {
 	endpoint    string
 	keys        keyringOptions
+	legacy      legacyOptions
 	clusterID   string
 	socketMode  string
 	allowedUIDs []string
@@ -45,6 +47,7 @@ type barbicanKMSOptions struct {
 func (o *barbicanKMSOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.endpoint, "endpoint", "", "the socket to serve on, unix:///path/to/socket; kube-apiserver's EncryptionConfiguration names the same")
 	o.keys.flags(f)
+	o.legacy.flags(f)
 	f.StringVar(&o.clusterID, "cluster-id", "", "a name for the cluster, the same on all its nodes for ever: what one cluster wrote, no other can read")
 	f.StringVar(&o.socketMode, "socket-mode", "0600", "permissions of the socket, octal; nothing for others")
 	f.StringSliceVar(&o.allowedUIDs, "allowed-uids", nil, "ids of the users who may connect; may be repeated; if none is given, root and the user of this process")
@@ -52,12 +55,29 @@ func (o *barbicanKMSOptions) flags(f *pflag.FlagSet) {
 
 func (o *barbicanKMSOptions) check(env *Env) []error {
 	const longest = 1024 // envelope.Binding
-	wrong := gather(
-		socket("endpoint", o.endpoint, "unix:///run/mooring/kms.sock"),
-		required("cluster-id", o.clusterID, "a name for the cluster that never changes"),
-		atMost("cluster-id", o.clusterID, longest))
-	wrong = append(wrong, o.keys.check()...)
+	o.legacy.read(env)
+	var alias error
+	o.endpoint, alias = o.legacy.endpoint(o.endpoint)
+	wrong := gather(alias, atMost("cluster-id", o.clusterID, longest))
+	if alias == nil {
+		wrong = append(wrong, gather(socket("endpoint", o.endpoint, "unix:///run/mooring/kms.sock"))...)
+	}
+	if !o.legacyOnly() {
+		wrong = append(wrong, gather(required("cluster-id", o.clusterID, "a name for the cluster that never changes"))...)
+		wrong = append(wrong, o.keys.check()...)
+		o.keys.policy.ReadOnly = o.legacy.compatWrite
+	}
+	wrong = append(wrong, o.legacy.check()...)
 	return append(wrong, o.checkAccess(env)...)
+}
+
+// legacyOnly says whether the plugin does what the one before it did, and has no keyring yet.
+func (o *barbicanKMSOptions) legacyOnly() bool {
+	return o.legacy.compatWrite && len(o.keys.given()) == 0
+}
+
+func (o *barbicanKMSOptions) login(common openstack.Source) (*openstack.Credential, error) {
+	return o.legacy.login(common)
 }
 
 // checkAccess reads who may connect.
@@ -92,7 +112,17 @@ func (o *barbicanKMSOptions) run(ctx context.Context, p *process) error {
 	if err := secmem.Undumpable(); err != nil {
 		p.logger.WarnContext(ctx, "other processes of this user may read the keys out of the memory", slog.Any("error", err))
 	}
-	keys, err := o.keys.open(barbican.NewClient(p.session()), barbican.Options{ClusterID: o.clusterID, Logger: p.logger, Registerer: p.registry})
+	client := barbican.NewClient(p.session())
+	var parts []run.Part
+	var keyring *barbican.Keyring
+	if !o.legacyOnly() {
+		var err error
+		if keyring, err = o.keys.open(client, barbican.Options{ClusterID: o.clusterID, Logger: p.logger, Registerer: p.registry}); err != nil {
+			return err
+		}
+		parts = append(parts, run.Part{Name: "keyring", Run: keyring.Run})
+	}
+	keys, err := o.legacy.takeover(ctx, p, client, keyring)
 	if err != nil {
 		return err
 	}
@@ -105,8 +135,12 @@ func (o *barbicanKMSOptions) run(ctx context.Context, p *process) error {
 		return fmt.Errorf("--endpoint: %w", err)
 	}
 	p.logger.InfoContext(ctx, "the KMS plugin listens", slog.String("endpoint", o.endpoint))
-	err = p.serve(ctx, keys.Ready,
-		run.Part{Name: "keyring", Run: keys.Run},
+	parts = append(parts,
+		run.Part{Name: "legacy keys", Run: keys.Run},
 		run.Part{Name: "KMS on " + o.endpoint, Run: func(ctx context.Context) error { return server.Serve(ctx, listener) }})
+	err = p.serve(ctx, keys.Ready, parts...)
+	if keyring != nil {
+		err = errors.Join(err, keyring.Close())
+	}
 	return errors.Join(err, keys.Close())
 }

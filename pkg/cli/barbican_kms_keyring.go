@@ -83,15 +83,20 @@ func (o *keyringOptions) check() []error {
 	return wrong
 }
 
-// checkSource wants the keys from one place.
-func (o *keyringOptions) checkSource() (wrong []error) {
-	var given []string
+// given are the flags that say where the keys come from.
+func (o *keyringOptions) given() (flags []string) {
 	for flag, is := range map[string]bool{"--keyring": o.container != "", "--keyring-file": o.file != "", "--key-id": len(o.keyIDs) > 0} {
 		if is {
-			given = append(given, flag)
+			flags = append(flags, flag)
 		}
 	}
-	slices.Sort(given)
+	slices.Sort(flags)
+	return flags
+}
+
+// checkSource wants the keys from one place.
+func (o *keyringOptions) checkSource() (wrong []error) {
+	given := o.given()
 	switch {
 	case len(given) == 0:
 		return []error{required("keyring", "", "the UUID of the container in Barbican whose entries are the keys; or else --key-id, or --keyring-file")}

@@ -48,6 +48,12 @@ type modeOptions interface {
 	run(ctx context.Context, p *process) error
 }
 
+// loginOptions are a mode's options that can say how to log in.
+type loginOptions interface {
+	// login returns nil when they do not, and source does. It comes after check.
+	login(source openstack.Source) (*openstack.Credential, error)
+}
+
 // commonFlags are those of every mode; a tool has the first two lines, and the first one only if it talks to OpenStack.
 type commonFlags struct {
 	cloud, cloudsFile   string
@@ -145,6 +151,11 @@ func (m *mode) credential(env *Env, common *commonFlags) (*openstack.Credential,
 		return nil, nil //nolint:nilnil // none is needed
 	}
 	source := openstack.Source{Cloud: common.cloud, CloudsFile: common.cloudsFile, LookupEnv: env.LookupEnv, ReadFile: env.ReadFile}
+	if own, ok := m.options.(loginOptions); ok {
+		if c, err := own.login(source); c != nil || err != nil {
+			return c, err
+		}
+	}
 	if m.cloud == cloudOptional && !source.Named() {
 		return nil, nil //nolint:nilnil // no cloud is named, and none is needed
 	}
