@@ -1,7 +1,12 @@
 package manila
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"slices"
+
+	"mooring/pkg/openstack"
 )
 
 // The metadata of access rules that the driver made (from microversion 2.45 on). ClusterKey is there, too, where the cluster has an id.
@@ -67,4 +72,34 @@ func (r *Rule) advice(own bool) string {
 		return ""
 	}
 	return fmt.Sprintf("; the driver did not make that rule (%s) for this cluster and leaves it alone: remove it (openstack share access delete), or ask who made it", r.ID)
+}
+
+// CephxRules are the active cephx rules of a share with their keys: those for users in their order, then those that the driver has made for a
+// cluster, the oldest first.
+func (c *Client) CephxRules(ctx context.Context, share, cluster string, users ...string) ([]Rule, error) {
+	valid, ok := openstack.ParseUUID(share)
+	if !ok {
+		return nil, fmt.Errorf("share %q: %w", share, openstack.ErrNotFound)
+	}
+	a, err := connect(ctx, c.session)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := a.rules(ctx, valid)
+	if err != nil {
+		return nil, err
+	}
+	rules = slices.DeleteFunc(rules, func(r Rule) bool {
+		return r.Kind != KindCephx || r.State != "active" || r.Key == "" || !r.ownedBy(cluster) && !slices.Contains(users, r.To)
+	})
+	place := func(r *Rule) int {
+		if i := slices.Index(users, r.To); i >= 0 {
+			return i
+		}
+		return len(users)
+	}
+	slices.SortFunc(rules, func(a, b Rule) int {
+		return cmp.Or(cmp.Compare(place(&a), place(&b)), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return rules, nil
 }

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// VolumeKey is the metadata key of the PersistentVolume that a share was made for.
+const VolumeKey = "csi.storage.k8s.io/pv/name"
+
 // The metadata of shares that tells which claim they were made for.
 const (
 	claimNameKey      = "csi.storage.k8s.io/pvc/name"

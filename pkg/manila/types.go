@@ -165,3 +165,12 @@ type Volume struct {
 	// Made says that this very call has made it.
 	Made bool
 }
+
+// Users are those of its rules.
+func (v *Volume) Users() []string {
+	users := make([]string, len(v.Rules))
+	for i := range v.Rules {
+		users[i] = v.Rules[i].To
+	}
+	return users
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"mooring/pkg/manila"
 	"mooring/pkg/manila/params"
@@ -18,15 +19,41 @@ type keySecrets interface {
 	DeleteOf(ctx context.Context, owner string) error
 }
 
-// putSecret writes the Secret of a CephFS volume: named like the PersistentVolume, so that a class can name it ${pv.name}, and owned by
-// the share. Until it is there the volume is not finished.
-func (c *Controller) putSecret(ctx context.Context, name string, class *params.Class, v *manila.Volume) error {
-	if c.KeySecrets == nil || class.Protocol != params.CEPHFS || len(v.Rules) == 0 {
+// syncSecret makes the Secret of a CephFS volume hold the keys that its share has, rather those of users. It does nothing for a
+// share that this cluster's driver did not make.
+func (c *Controller) syncSecret(ctx context.Context, client *manila.Client, id string, users ...string) error {
+	if c.KeySecrets == nil {
 		return nil
 	}
-	rule := &v.Rules[0]
-	values := map[string]string{params.CephUser: rule.To, params.CephKey: rule.Key}
-	if err := c.KeySecrets.Put(ctx, cmp.Or(class.PVName, name), v.Share.ID, values); err != nil {
+	share, err := client.Share(ctx, id)
+	if err != nil || share.Protocol != manila.CEPHFS || share.Metadata[manila.AccessKey] == "" || share.Metadata[manila.ClusterKey] != c.ClusterID {
+		return err
+	}
+	user := cephxID(share.Name)
+	rules, err := client.CephxRules(ctx, id, c.ClusterID, append(users, user, user+readOnlySuffix)...)
+	if err != nil {
+		return err
+	}
+	return c.putSecret(ctx, share, rules)
+}
+
+// putSecret writes the Secret of a CephFS volume: named like the PersistentVolume, so that a class can name it ${pv.name}, and owned by
+// the share. It has the first of the rules for each level. Until it is there the volume is not finished.
+func (c *Controller) putSecret(ctx context.Context, share *manila.Share, rules []manila.Rule) error {
+	values := map[string]string{}
+	for i := range rules {
+		r, user, key := &rules[i], params.CephUser, params.CephKey
+		if r.Level == "ro" {
+			user, key = params.CephReadUser, params.CephReadKey
+		}
+		if values[key] == "" {
+			values[user], values[key] = r.To, r.Key
+		}
+	}
+	if c.KeySecrets == nil || share.Protocol != manila.CEPHFS || len(values) == 0 {
+		return nil
+	}
+	if err := c.KeySecrets.Put(ctx, cmp.Or(share.Metadata[manila.VolumeKey], share.Name), share.ID, values); err != nil {
 		return fmt.Errorf("%w: %w", errKeySecret, err)
 	}
 	return nil
@@ -44,14 +71,24 @@ func (c *Controller) deleteSecret(ctx context.Context, volume string) error {
 	return nil
 }
 
-// givenRule is the cephx user and key in a node-stage secret; nil when there is none in it. With one the node asks nobody.
-func givenRule(secret map[string]string) (*manila.Rule, error) {
-	if secret[params.CephUser] == "" && secret[params.CephKey] == "" {
+// givenRule is the cephx user and key in a node-stage secret: of the user that the volume was published for, or else of the one that may do
+// most; nil when there is none in it. With one the node asks nobody.
+func givenRule(v *staged) (*manila.Rule, error) {
+	if v.secret[params.CephUser]+v.secret[params.CephKey]+v.secret[params.CephReadUser]+v.secret[params.CephReadKey] == "" {
 		return nil, nil //nolint:nilnil // no key is an answer
 	}
-	s, err := params.ParseSecret(secret)
+	s, err := params.ParseSecret(v.secret)
 	if err != nil {
 		return nil, err
 	}
-	return &manila.Rule{Kind: manila.KindCephx, To: s.CephUser, Key: s.CephKey, Level: "rw"}, nil
+	if v.user == "" && v.rule != "" && len(v.attributes.AccessIDs) > 0 && !slices.Contains(v.attributes.AccessIDs, v.rule) {
+		return nil, fmt.Errorf("%w of access rule %s, for which the volume was published: delete its VolumeAttachment, so that it is published again", errNoKey, v.rule)
+	}
+	for _, r := range []manila.Rule{{To: s.CephUser, Key: s.CephKey, Level: "rw"}, {To: s.CephReadUser, Key: s.CephReadKey, Level: "ro"}} {
+		if r.Key != "" && (v.user == "" || v.user == r.To) {
+			r.Kind = manila.KindCephx
+			return &r, nil
+		}
+	}
+	return nil, fmt.Errorf("%w %q, for which the volume was published: delete its VolumeAttachment, so that it is published again, or put that user and its key into the Secret", errNoKey, v.user)
 }

@@ -3,6 +3,7 @@ package csi_test
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -24,7 +25,7 @@ const secretsPath = "/api/v1/namespaces/ceph/secrets"
 // withSecrets gives a driver a cluster to write Secrets to.
 func withSecrets(t *testing.T) (*driver, *kubernetestest.Server) {
 	t.Helper()
-	d, s := start(t, openstacksim.ManilaConfig{}), kubernetestest.New(t)
+	d, s := start(t, openstacksim.ManilaConfig{MaxMicroversion: "2.88"}), kubernetestest.New(t)
 	c, err := kubernetes.New(kubernetes.Source{Kubeconfig: s.Kubeconfig(t, t.TempDir()), LookupEnv: func(string) (string, bool) { return "", false }})
 	if err != nil {
 		t.Fatal(err)
@@ -98,6 +99,105 @@ func TestKeySecret(t *testing.T) {
 	}
 	if got := s.Names(secretsPath); len(got) != 0 {
 		t.Errorf("left: %q", got)
+	}
+}
+
+// TestKeySecretReadOnly: who may but read is given the key of the user that may but read, and never the other one.
+func TestKeySecretReadOnly(t *testing.T) {
+	t.Parallel()
+	d, s := withSecrets(t)
+	d.controller.Attach = true
+	v := d.create(t, "CEPHFS", named("pv-1"))
+	old := held(t, s, "pv-1")
+	if len(old) != 2 {
+		t.Fatalf("the new volume's Secret holds %d values", len(old))
+	}
+	published := func(node string, readOnly bool) map[string]string {
+		t.Helper()
+		r, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, node, readOnly))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.GetPublishContext()
+	}
+	stage := func(name string, context, secret map[string]string) error {
+		_, err := d.node.NodeStageVolume(t.Context(), &spec.NodeStageVolumeRequest{
+			VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, name), VolumeCapability: rwx(), VolumeContext: v.GetVolumeContext(),
+			PublishContext: context, Secrets: secret,
+		})
+		return err
+	}
+	mountedBy := func(user, key string) {
+		t.Helper()
+		calls := d.system.Calls()
+		if last := calls[len(calls)-1]; !strings.Contains(last.Data, "name="+user+",") || !slices.Contains(d.Secrets(), key) {
+			t.Errorf("mounted by %+v", last)
+		}
+	}
+	rw, ro := published("n1/10.0.0.1", false), published("n2/10.0.0.2", true)
+	secret := held(t, s, "pv-1")
+	if secret["userID"] != old["userID"] || secret["userKey"] != old["userKey"] || secret["readOnlyUserID"] != old["userID"]+"-ro" || secret["readOnlyUserKey"] == "" || secret["readOnlyUserKey"] == old["userKey"] {
+		t.Fatalf("the Secret holds %q and %q", secret["userID"], secret["readOnlyUserID"])
+	}
+	d.Calls.Reset()
+	for _, err := range []error{stage("rw", rw, old), stage("none", nil, old)} { // the Secret of before, and of before there were attachments
+		if err != nil {
+			t.Error(err)
+		}
+		mountedBy(old["userID"], old["userKey"])
+	}
+	before := len(d.system.Calls())
+	for name, context := range map[string]map[string]string{"ro": ro, "of an older controller": {"shareAccessID": ro["shareAccessID"]}} {
+		if err := stage("refused", context, old); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "the Secret has no key of the cephx user") {
+			t.Errorf("%s, with an old Secret: %v", name, err)
+		}
+	}
+	if after := len(d.system.Calls()); after != before {
+		t.Error("it was mounted all the same")
+	}
+	if err := stage("ro", ro, secret); err != nil {
+		t.Fatal(err)
+	}
+	mountedBy(secret["readOnlyUserID"], secret["readOnlyUserKey"])
+	if calls := d.Calls.All(); len(calls) > 0 {
+		t.Errorf("staging made %d calls", len(calls))
+	}
+	if err := stage("half", ro, map[string]string{"readOnlyUserID": "u"}); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("half of it: %v", err)
+	}
+	d.create(t, "CEPHFS", named("pv-1")) // asked again, it is as it was
+	if _, err := d.controller.ControllerExpandVolume(t.Context(), &spec.ControllerExpandVolumeRequest{VolumeId: v.GetVolumeId(), CapacityRange: &spec.CapacityRange{RequiredBytes: 3 << 30}}); err != nil {
+		t.Fatal(err)
+	}
+	if after := held(t, s, "pv-1"); !maps.Equal(after, secret) {
+		t.Errorf("the Secret has become one of %d values", len(after))
+	}
+}
+
+// TestKeySecretModified: the Secret tells what the user may do now.
+func TestKeySecretModified(t *testing.T) {
+	t.Parallel()
+	d, s := withSecrets(t)
+	v := d.create(t, "CEPHFS", named("pv-1"))
+	first := held(t, s, "pv-1")
+	for _, level := range []string{"ro", "rw", "ro"} {
+		if _, err := d.controller.ControllerModifyVolume(t.Context(), &spec.ControllerModifyVolumeRequest{VolumeId: v.GetVolumeId(), MutableParameters: map[string]string{"accessLevel": level}}); err != nil {
+			t.Fatal(err)
+		}
+		want := first
+		if level == "ro" {
+			want = map[string]string{"readOnlyUserID": first["userID"], "readOnlyUserKey": first["userKey"]}
+		}
+		if got := held(t, s, "pv-1"); !maps.Equal(got, want) {
+			t.Errorf("%s: the Secret has %q and %q", level, got["userID"], got["readOnlyUserID"])
+		}
+	}
+	if err := d.controller.KeySecrets.DeleteOf(t.Context(), v.GetVolumeId()); err != nil {
+		t.Fatal(err)
+	}
+	d.create(t, "CEPHFS", named("pv-1"), func(r *spec.CreateVolumeRequest) { r.MutableParameters = map[string]string{"accessLevel": "rw"} })
+	if got := held(t, s, "pv-1"); !maps.Equal(got, first) {
+		t.Errorf("made again and written again: %q and %q", got["userID"], got["readOnlyUserID"])
 	}
 }
 

@@ -25,6 +25,7 @@ var (
 	errBusy         = errors.New("another request for this volume is under way")
 	errZone         = errors.New("the node's availability zone is not known")
 	errKeySecret    = errors.New("the Secret with the volume's cephx key can't be seen to")
+	errNoKey        = errors.New("the Secret has no key of the cephx user")
 	errClaim        = errors.New("the claim's annotations can't be read")
 	errNoCredential = errors.New("there is no OpenStack credential")
 )
@@ -49,6 +50,7 @@ func table() []code {
 		{manila.ErrIncompatible, "manila.ErrIncompatible", codes.AlreadyExists},
 		{manila.ErrPending, "manila.ErrPending", codes.Unavailable},
 		{errKeySecret, "errKeySecret", codes.Unavailable},
+		{errNoKey, "errNoKey", codes.FailedPrecondition},
 		{errRequest, "errRequest", codes.InvalidArgument},
 		{errRange, "errRange", codes.OutOfRange},
 		{errZone, "errZone", codes.Unavailable},

@@ -94,7 +94,12 @@ func (c *Controller) CreateVolume(ctx context.Context, r *csi.CreateVolumeReques
 	if err != nil {
 		return nil, answer(err)
 	}
-	if err := c.putSecret(ctx, r.GetName(), class, volume); err != nil {
+	if volume.Made {
+		err = c.putSecret(ctx, &volume.Share, volume.Rules)
+	} else { // there may be more of them meanwhile
+		err = c.syncSecret(ctx, client, volume.Share.ID, volume.Users()...)
+	}
+	if err != nil {
 		return nil, answer(err)
 	}
 	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
@@ -158,7 +163,7 @@ func shareMetadata(class *params.Class) map[string]string {
 		m = map[string]string{}
 	}
 	maps.Copy(m, map[string]string{
-		"csi.storage.k8s.io/pvc/name": class.PVCName, "csi.storage.k8s.io/pvc/namespace": class.PVCNamespace, "csi.storage.k8s.io/pv/name": class.PVName,
+		"csi.storage.k8s.io/pvc/name": class.PVCName, "csi.storage.k8s.io/pvc/namespace": class.PVCNamespace, manila.VolumeKey: class.PVName,
 		manila.AccessKey: string(class.Access),
 	})
 	return m

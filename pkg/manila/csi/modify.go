@@ -27,6 +27,9 @@ func (c *Controller) ControllerModifyVolume(ctx context.Context, r *csi.Controll
 	if err := c.modify(ctx, client, r.GetVolumeId(), &mutable); err != nil {
 		return nil, answer(err)
 	}
+	if err := c.syncSecret(ctx, client, r.GetVolumeId()); err != nil {
+		return nil, answer(err)
+	}
 	return &csi.ControllerModifyVolumeResponse{}, nil
 }
 

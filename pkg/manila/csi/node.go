@@ -134,7 +134,7 @@ type staged struct {
 	attributes params.Attributes
 	flags      []string
 	secret     map[string]string
-	rule       string // the id of the cephx rule to mount with; empty: any
+	user, rule string // the cephx user to mount with, and the id of its rule; empty: any
 }
 
 func (n *Node) volume(r *csi.NodeStageVolumeRequest) (*staged, error) {
@@ -155,7 +155,8 @@ func (n *Node) volume(r *csi.NodeStageVolumeRequest) (*staged, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &staged{id: r.GetVolumeId(), path: r.GetStagingTargetPath(), attributes: a, flags: flags, secret: r.GetSecrets(), rule: r.GetPublishContext()[publishedRule]}
+	v := &staged{id: r.GetVolumeId(), path: r.GetStagingTargetPath(), attributes: a, flags: flags, secret: r.GetSecrets()}
+	v.user, v.rule = r.GetPublishContext()[publishedUser], r.GetPublishContext()[publishedRule]
 	if v.rule == "" && len(a.AccessIDs) > 0 {
 		v.rule = a.AccessIDs[0]
 	}
@@ -264,7 +265,7 @@ func (n *Node) share(ctx context.Context, v *staged) (*manila.Client, *manila.Sh
 // memory until the volume is unstaged.
 func (n *Node) cephxRule(ctx context.Context, v *staged) (*manila.Rule, error) {
 	as := mountedAs{v.id, v.rule}
-	rule, err := givenRule(v.secret)
+	rule, err := givenRule(v)
 	if err != nil {
 		return nil, err
 	}

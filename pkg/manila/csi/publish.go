@@ -16,9 +16,15 @@ import (
 	"mooring/pkg/manila/params"
 )
 
-// publishedRule is the key of the publish context for the id of the cephx rule that the node mounts with. The key of the cephx user is
+// The keys of the publish context for the cephx user that the node mounts with, and for the id of its rule. The key of the user is
 // not there: a VolumeAttachment shows the publish context to all who may read it.
-const publishedRule = "shareAccessID"
+const (
+	publishedUser = "cephxUser"
+	publishedRule = "shareAccessID"
+)
+
+// readOnlySuffix is what the cephx user of a volume that only reads has after the name of the other one.
+const readOnlySuffix = "-ro"
 
 // What is wrong with a node.
 var (
@@ -78,9 +84,15 @@ func (c *Controller) ControllerPublishVolume(ctx context.Context, r *csi.Control
 		return nil, answer(err)
 	}
 	response := &csi.ControllerPublishVolumeResponse{}
-	if rule.Kind == manila.KindCephx {
-		response.PublishContext = map[string]string{publishedRule: rule.ID}
+	if rule.Kind != manila.KindCephx {
+		return response, nil
 	}
+	if rule.Level == "ro" { // the other one is there from the beginning
+		if err := c.syncSecret(ctx, client, v.ShareID, rule.To); err != nil {
+			return nil, answer(err)
+		}
+	}
+	response.PublishContext = map[string]string{publishedUser: rule.To, publishedRule: rule.ID}
 	return response, nil
 }
 
@@ -129,7 +141,7 @@ func exports(ctx context.Context, client *manila.Client, share string) (paths []
 func (c *Controller) nodeGrant(v *params.Attributes, node *NodeID, readOnly bool) (manila.Grant, error) {
 	level, suffix := "rw", ""
 	if readOnly {
-		level, suffix = "ro", "-ro"
+		level, suffix = "ro", readOnlySuffix
 	}
 	if v.Protocol == params.CEPHFS {
 		return manila.Grant{Kind: manila.KindCephx, To: v.CephxUser + suffix, Level: level}, nil

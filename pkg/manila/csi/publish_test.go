@@ -87,7 +87,7 @@ func TestPublishCephFS(t *testing.T) {
 			t.Fatal(err)
 		}
 		context := published.GetPublishContext()
-		if len(context) != 1 || len(context["shareAccessID"]) != 36 {
+		if len(context) != 2 || len(context["shareAccessID"]) != 36 || !strings.HasPrefix(context["cephxUser"], "pvc-cephfs") {
 			t.Errorf("%s: the publish context is %v", c.node, context)
 		}
 		if got := d.Manila.Counts(); got.Rules != c.rules {

@@ -108,14 +108,17 @@ type Secret struct {
 	Insecure                                          bool
 	UseClouds                                         bool
 	CloudsFile, Cloud                                 string
-	// CephUser and CephKey are a cephx user and its key, in the secret of one volume: then no credential is needed.
-	CephUser, CephKey string
+	// CephUser and CephKey are the cephx user that reads and writes and its key, CephReadUser and CephReadKey those of the user that
+	// only reads, in the secret of one volume: then no credential is needed.
+	CephUser, CephKey, CephReadUser, CephReadKey string
 }
 
-// The keys of CephUser and CephKey.
+// The keys of the cephx users and of their keys.
 const (
-	CephUser = "userID"
-	CephKey  = "userKey"
+	CephUser     = "userID"
+	CephKey      = "userKey"
+	CephReadUser = "readOnlyUserID"
+	CephReadKey  = "readOnlyUserKey"
 )
 
 // Error lists every mistake in one map of parameters.
@@ -210,10 +213,12 @@ func ParseSecret(secret map[string]string) (Secret, error) {
 	if err := parse(PlaceSecret, secret, &s, func(k *key) func(*Secret, string) error { return k.secret }); err != nil {
 		return Secret{}, err
 	}
-	if (s.CephUser == "") != (s.CephKey == "") {
-		return Secret{}, &Error{PlaceSecret, []string{CephUser + " and " + CephKey + " belong together: one of them is missing"}}
+	for _, pair := range [][2]string{{CephUser, CephKey}, {CephReadUser, CephReadKey}} {
+		if (secret[pair[0]] == "") != (secret[pair[1]] == "") {
+			return Secret{}, &Error{PlaceSecret, []string{pair[0] + " and " + pair[1] + " belong together: one of them is missing"}}
+		}
 	}
-	if len(secret) == 0 || s.UseClouds || s.CephKey != "" && s.Empty() {
+	if len(secret) == 0 || s.UseClouds || s.CephKey+s.CephReadKey != "" && s.Empty() {
 		return s, nil
 	}
 	if mistakes := s.mistakes(); len(mistakes) > 0 {
@@ -239,7 +244,7 @@ func (s *Secret) mistakes() (out []string) {
 // Empty says whether there is no credential: the driver then uses its own.
 func (s *Secret) Empty() bool {
 	credential := *s
-	credential.CephUser, credential.CephKey = "", ""
+	credential.CephUser, credential.CephKey, credential.CephReadUser, credential.CephReadKey = "", "", "", ""
 	return credential == Secret{}
 }
 

@@ -225,6 +225,8 @@ func secretKeys() []key {
 		field(CephUser, "cephx user of one CephFS volume, for nodes. The controller writes it with `--ceph-secrets-namespace`, into a Secret that is named like the PersistentVolume.",
 			func(s *Secret) *string { return &s.CephUser }),
 		field(CephKey, "Its key. With both of them a node needs no OpenStack credential.", func(s *Secret) *string { return &s.CephKey }),
+		field(CephReadUser, "cephx user of the volume that only reads, for nodes to which it is published read-only.", func(s *Secret) *string { return &s.CephReadUser }),
+		field(CephReadKey, "Its key.", func(s *Secret) *string { return &s.CephReadKey }),
 	}
 }
 
