@@ -143,7 +143,9 @@ func (o *manilaControllerOptions) clusterFlag() string {
 
 func (o *manilaControllerOptions) run(ctx context.Context, p *process) error {
 	login := p.loginKeeper()
-	controller := &csi.Controller{Clouds: o.clouds(p), ClusterID: o.clusterID, Protocol: params.Protocol(o.protocol), Topology: o.topology, Attach: o.attaches(), Runtime: o.runtime(p)}
+	clouds := o.clouds(p)
+	clouds.Options.Metrics = manila.NewMetrics(p.registry)
+	controller := &csi.Controller{Clouds: clouds, ClusterID: o.clusterID, Protocol: params.Protocol(o.protocol), Topology: o.topology, Attach: o.attaches(), Runtime: o.runtime(p)}
 	if flag := o.clusterFlag(); flag != "" {
 		client, err := p.cluster(flag)
 		if err != nil {

@@ -189,6 +189,7 @@ func nextInStatus(o *Observed) (step Step, settled bool) {
 // Admit lets a node in to a share and returns when the rule is active. It can be called again after any error, and by many at once.
 // The error is openstack.ErrNotFound when there is no such share, ErrOtherAccess when the node is in already in another way.
 func (c *Client) Admit(ctx context.Context, share string, w *Admission) (*Rule, error) {
+	defer c.options.Metrics.during("publish")()
 	id, ok := openstack.ParseUUID(share)
 	if !ok {
 		return nil, fmt.Errorf("share %q: %w", share, openstack.ErrNotFound)
@@ -213,6 +214,7 @@ func (c *Client) Admit(ctx context.Context, share string, w *Admission) (*Rule, 
 // Dismiss lets a node of a cluster out again, or without a node all of them, and returns when their rules are gone. That there is no
 // share, or no rule, is no error.
 func (c *Client) Dismiss(ctx context.Context, share, cluster, node string) error {
+	defer c.options.Metrics.during("unpublish")()
 	id, ok := openstack.ParseUUID(share)
 	if !ok {
 		return nil

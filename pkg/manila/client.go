@@ -21,6 +21,8 @@ type Options struct {
 	Poll poll.Backoff
 	// Together is what clients share that ask together; nil: this one asks for itself.
 	Together *Together
+	// Metrics are those of the process; nil: none.
+	Metrics *Metrics
 }
 
 // Client makes and removes shares in one project. It has no state but the session, and is safe for concurrent use.
@@ -47,6 +49,8 @@ func New(session *openstack.Session, o Options) *Client {
 // Provision finds or makes the share of a spec and returns when it can be mounted: it is available, has export locations, and
 // all its rules are active. It can be called again after any error, and then goes on where things stand.
 func (c *Client) Provision(ctx context.Context, spec *Spec) (*Volume, error) {
+	defer c.options.Metrics.during("create")()
+	began := time.Now()
 	a, err := connect(ctx, c.session)
 	if err != nil { // an earlier call may have made the share: whatever is wrong now is not the end
 		return nil, pending(spec.Name, err)
@@ -71,6 +75,9 @@ func (c *Client) Provision(ctx context.Context, spec *Spec) (*Volume, error) {
 			}
 			if err != nil {
 				return nil, pending(spec.Name, err)
+			}
+			if p.made {
+				c.options.Metrics.ready(spec, time.Since(began))
 			}
 			return p.volume(), nil
 		}
@@ -396,6 +403,7 @@ func (p *provision) replace(ctx context.Context) error {
 	}
 	o.Refused = refused
 	if !refused {
+		p.client.options.Metrics.replacement()
 		o.Share.Status = "deleting"
 	}
 	return nil
@@ -406,7 +414,11 @@ func (p *provision) fail(ctx context.Context, err error) error {
 		return err
 	}
 	m := p.api.lastMessage(ctx, p.seen.Share.ID)
-	if errors.Is(err, ErrShareFailed) && p.elsewhere(ctx, m) {
+	failed := errors.Is(err, ErrShareFailed)
+	if failed && p.made {
+		p.client.options.Metrics.failure(p.spec)
+	}
+	if failed && p.elsewhere(ctx, m) {
 		return nil
 	}
 	return explain(err, p.seen.Share, m.text)
@@ -430,6 +442,7 @@ func (p *provision) volume() *Volume {
 
 // Delete removes a share and returns when it is gone. A share that is not there, or an id that can't be one, is no error.
 func (c *Client) Delete(ctx context.Context, id string) error {
+	defer c.options.Metrics.during("delete")()
 	id, ok := openstack.ParseUUID(id)
 	if !ok {
 		return nil

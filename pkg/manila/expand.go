@@ -86,6 +86,7 @@ func nextReady(o *ExpandSeen) Step {
 // Expand makes a share have at least size GiB and returns when it has, with the share as it is then. Shares grow while they are
 // in use. A share that has more than most GiB (0: any) is an ErrTooLarge. It can be called again after any error.
 func (c *Client) Expand(ctx context.Context, id string, size, most int) (*Share, error) {
+	defer c.options.Metrics.during("expand")()
 	valid, ok := openstack.ParseUUID(id)
 	if !ok {
 		return nil, noShareID(id)

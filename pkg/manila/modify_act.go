@@ -20,6 +20,7 @@ import (
 // gone. It can be called again after any error, with the same change or with another one, and goes on where things stand. An
 // ErrUnchangeable is told before anything is done.
 func (c *Client) Modify(ctx context.Context, id string, change *Change) error {
+	defer c.options.Metrics.during("modify")()
 	valid, ok := openstack.ParseUUID(id)
 	if !ok {
 		return noShareID(id)

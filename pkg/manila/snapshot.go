@@ -87,6 +87,7 @@ func NextSnapshot(spec *SnapshotSpec, o *SnapshotSeen) Step {
 // Snapshot finds or makes the snapshot of a spec and returns when a share can be made from it. It can be called again after any
 // error, and then goes on where things stand.
 func (c *Client) Snapshot(ctx context.Context, spec *SnapshotSpec) (*Snapshot, error) {
+	defer c.options.Metrics.during("snapshot")()
 	valid, ok := openstack.ParseUUID(spec.ShareID)
 	if !ok {
 		return nil, noShareID(spec.ShareID)
@@ -119,6 +120,7 @@ func pendingSnapshot(name string, err error) error {
 
 // DeleteSnapshot removes a snapshot and returns when it is gone. One that is not there, or an id that can't be one, is no error.
 func (c *Client) DeleteSnapshot(ctx context.Context, id string) error {
+	defer c.options.Metrics.during("delete_snapshot")()
 	valid, ok := openstack.ParseUUID(id)
 	if !ok {
 		return nil
