@@ -139,9 +139,7 @@ func (r Ring) Listed(l *Listing, now time.Time) Ring {
 	}
 	r.keys, r.strange, r.owner, r.listed, r.trouble, r.container = keys, l.Strange, l.Owner, true, nil, evidence{}
 	r.settleDisputes()
-	if !l.Now.IsZero() {
-		r.clock = reading{at: now, says: l.Now, whose: l.Clock}
-	}
+	r.lookAtClock(l, now)
 	if !r.policy.Trusted {
 		r.good = now
 	}
@@ -154,6 +152,20 @@ func (r Ring) Listed(l *Listing, now time.Time) Ring {
 		r.failures = 0
 	}
 	return r.polled(again, Transient, now)
+}
+
+// readingLife is how long a reading of a clock is better than later ones that are behind it.
+const readingLife = time.Hour
+
+// lookAtClock takes over the lister's clock. An answer is always older than it says, the slower the call the more: of several
+// readings the one that is most ahead is the truest. It writes to a ring that is a copy already.
+func (r *Ring) lookAtClock(l *Listing, now time.Time) {
+	if l.Now.IsZero() {
+		return
+	}
+	if l.Clock != r.clock.whose || now.Sub(r.clock.at) > readingLife || l.Now.After(r.Cloud(now)) {
+		r.clock = reading{at: now, says: l.Now, whose: l.Clock}
+	}
 }
 
 // settleDisputes finds generations that are given to two keys. It writes to a map that is the ring's alone.
