@@ -36,7 +36,7 @@ type world struct {
 // figures say what a simulation has seen, so that it is not one in which nothing happens.
 type figures struct {
 	rotations, switches, restarts, cuts, demands, exempt int
-	spread                                              time.Duration // the most between two nodes' switches
+	spread                                               time.Duration // the most between two nodes' switches
 }
 
 type simNode struct {
@@ -53,7 +53,7 @@ type simNode struct {
 	lastCut  time.Time // when it was cut off or a call failed last
 	prevCut  time.Time // when the cut before this one ended
 	started  time.Time
-	active   []KeyRef // all it ever wrote with, over restarts
+	active   []KeyRef             // all it ever wrote with, over restarts
 	switched map[KeyRef]time.Time // when, if it could reach Barbican all the time
 	listed   map[KeyRef]time.Time // since it was started
 	hopes    map[KeyRef]time.Time // what is fetched on demand, and until when it has to be here
@@ -85,6 +85,7 @@ func (w *world) after(least, most time.Duration) time.Time {
 func (w *world) local(n *simNode) time.Time { return w.now.Add(n.skew) }
 
 func newWorld(t *testing.T, seed uint64) *world {
+	t.Helper()
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 7)), seed: seed, now: epoch(), written: map[KeyRef]bool{}}
 	w.addKey(w.now.Add(-24 * time.Hour))
 	w.rotate = w.after(10*time.Minute, time.Hour)
