@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -62,7 +63,7 @@ func (p *oldPlugin) Encrypt(ctx context.Context, r *kmsapi.EncryptRequest) (*kms
 		return nil, err
 	}
 	cipher.NewCBCEncrypter(block, iv).CryptBlocks(plain, plain)
-	return &kmsapi.EncryptResponse{Ciphertext: append(iv, plain...), KeyId: p.secret}, nil
+	return &kmsapi.EncryptResponse{Ciphertext: slices.Concat(iv, plain), KeyId: p.secret}, nil
 }
 
 func (p *oldPlugin) Decrypt(ctx context.Context, r *kmsapi.DecryptRequest) (*kmsapi.DecryptResponse, error) {
@@ -139,7 +140,7 @@ func (n *node) run(t *testing.T, args ...string) {
 	var log logtest.Buffer
 	code := make(chan int, 1)
 	go func() {
-		code <- cli.Main(cli.Env{
+		code <- cli.Main(cli.Env{ //nolint:contextcheck // a program has its context from its signals
 			Args: append([]string{"barbican-kms", "--socketpath=" + strings.TrimPrefix(n.endpoint, "unix://"), "--cloud-config=" + n.conf}, args...),
 			UID:  os.Geteuid(), Stdout: &log, Stderr: &log, ReadFile: os.ReadFile, LookupEnv: func(string) (string, bool) { return "", false },
 			Signals: func(context.Context) (context.Context, context.CancelFunc) { return ctx, cancel },
