@@ -38,7 +38,7 @@ type suite struct {
 }
 
 func suites() []suite {
-	return []suite{{"csi", measureCSI}}
+	return []suite{{"csi", measureCSI}, {"kms", measureKMS}}
 }
 
 // bench is what a suite works with.
@@ -52,10 +52,16 @@ func main() {
 	mooring := flag.String("mooring", "bin/mooring", "`path` of mooring")
 	out := flag.String("out", "bench.jsonl", "`path` of the file that gets a line of JSON per figure")
 	only := flag.String("only", "", "`name` of the one suite to run")
+	floor := flag.String("floor", "", "serve gRPC's own floor on the unix socket with this `path`, and measure nothing (suite kms does that)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	err := run(ctx, *mooring, *out, *only)
+	var err error
+	if *floor != "" {
+		err = serveFloor(ctx, *floor)
+	} else {
+		err = run(ctx, *mooring, *out, *only)
+	}
 	cancel()
 	stop()
 	if err != nil {
