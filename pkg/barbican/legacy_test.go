@@ -287,6 +287,7 @@ func TestLegacyWaits(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if n := strings.Count(log.String(), "can't be fetched"); n > 10 {
 			t.Errorf("%d warnings", n)
 		}

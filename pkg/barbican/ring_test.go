@@ -416,7 +416,7 @@ func TestChecks(t *testing.T) {
 // TestRingProperties plays random events at random times against the rules.
 func TestRingProperties(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		all := make([]ListedKey, 1+rng.IntN(6))
 		for i := range all {
@@ -439,7 +439,7 @@ func TestRingProperties(t *testing.T) {
 		held := map[KeyRef]bool{}
 		var before KeyRef
 		used := map[KeyRef]bool{} // that were active and are no longer
-		for range 300 {
+		for range 200 {
 			local := now.Add(skew)
 			was, wasLook := r, lookAt(r, local)
 			k := all[rng.IntN(len(all))]
