@@ -186,7 +186,7 @@ func (r Ring) settleDisputes() {
 func (r Ring) polled(failed bool, why Failure, now time.Time) Ring {
 	pause := r.policy.pause()
 	if failed {
-		if r.active == (KeyRef{}) {
+		if !r.serves() {
 			pause = r.policy.Wait(why, r.failures)
 		}
 		r.failures++
@@ -230,7 +230,7 @@ func (r Ring) Held(ref KeyRef) Ring {
 // Failed is the event that a key could not be fetched.
 func (r Ring) Failed(ref KeyRef, err error, now time.Time) Ring {
 	pause := r.policy.Wait(classify(err), r.keys[ref].failures)
-	if classify(err) == Definite && r.active != (KeyRef{}) {
+	if classify(err) == Definite && r.serves() {
 		pause = max(pause, r.policy.Poll) // what somebody has to mend is worth a call a poll, while there is a key to serve with
 	}
 	return r.with(ref, func(k *keyState) { k.wanted, k.err, k.failures, k.retry = false, err, k.failures+1, now.Add(pause) })
@@ -255,7 +255,7 @@ func (r Ring) Demand(ref KeyRef, now time.Time) (Ring, bool) {
 // ListsFrom is when an unknown key may make a listing, or share in one; zero is never.
 func (r Ring) ListsFrom(now time.Time) time.Time {
 	switch {
-	case !r.policy.Lists || r.active == KeyRef{}:
+	case !r.policy.Lists || !r.serves():
 		return time.Time{}
 	case r.demand || r.demanded.IsZero():
 		return now
@@ -270,8 +270,11 @@ func (r Ring) Hope(ref KeyRef, now time.Time) bool {
 	if !known || k.unread {
 		return r.demand
 	}
-	return r.active != (KeyRef{}) && r.fetchable(k, now) && !k.retry.After(now)
+	return r.serves() && r.fetchable(k, now) && !k.retry.After(now)
 }
+
+// serves says whether the keyring does its work, so that nothing else is urgent.
+func (r Ring) serves() bool { return r.active != (KeyRef{}) || r.policy.ReadOnly && r.listed }
 
 // Advance lets time pass: the active key may change.
 func (r Ring) Advance(now time.Time) Ring {

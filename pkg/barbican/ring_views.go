@@ -57,7 +57,7 @@ func (r Ring) wanted(now time.Time) map[KeyRef]want {
 			all[ref] = want{reason: reason}
 		case r.expired(k, now):
 			all[ref] = want{reason: expiry(k)}
-		case r.active == KeyRef{}:
+		case !r.serves():
 			all[ref] = want{reason: &waiting{ref: ref, reason: k.err}}
 		case k.retry.IsZero():
 			all[ref] = want{&waiting{ref: ref, reason: k.err}, now}
