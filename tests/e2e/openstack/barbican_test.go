@@ -109,12 +109,30 @@ func (v *vault) deleteSecret(t *testing.T, id string) {
 	}
 }
 
-// startKMS runs the plugin as a process, and checks at its end what it said.
-func (v *vault) startKMS(t *testing.T, program, dir, key string, hush []string) *process.Process {
+// node is where a plugin runs: the program, the directory of its socket, its environment, and what it must not log.
+type node struct {
+	program, dir string
+	env, hush    []string
+}
+
+func (n *node) endpoint() string { return "unix://" + filepath.Join(n.dir, "kms.sock") }
+
+// dial gives kube-apiserver's end of the socket.
+func (n *node) dial(t *testing.T) kmsapi.KeyManagementServiceClient {
 	t.Helper()
-	socket := filepath.Join(dir, "kms.sock")
-	p, err := process.Start(t.Context(), "barbican-kms", program, nil, "barbican-kms", "--endpoint", "unix://"+socket, "--key-id", key,
-		"--cluster-id", "e2e", "--clouds-file", v.cloud.CloudsFile(), "--os-cloud", v.cloud.Name(v.tenant), "--log-level", "debug")
+	conn, err := grpc.NewClient(n.endpoint(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("localhost"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return kmsapi.NewKeyManagementServiceClient(conn)
+}
+
+// startKMS runs the plugin as a process, with the flags that say which keys, and checks at its end what it said.
+func (v *vault) startKMS(t *testing.T, n *node, keys ...string) *process.Process {
+	t.Helper()
+	p, err := process.Start(t.Context(), "barbican-kms", n.program, n.env, append([]string{"barbican-kms", "--endpoint", n.endpoint(),
+		"--cluster-id", "e2e", "--clouds-file", v.cloud.CloudsFile(), "--os-cloud", v.cloud.Name(v.tenant), "--log-level", "debug"}, keys...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +140,7 @@ func (v *vault) startKMS(t *testing.T, program, dir, key string, hush []string) 
 		if code, err := p.Stop(15 * time.Second); err != nil || code != 0 {
 			t.Errorf("the plugin ended with %d, %v", code, err)
 		}
-		for _, secret := range append(hush, v.cloud.Credential(t, v.tenant).Password) {
+		for _, secret := range append(n.hush, v.cloud.Credential(t, v.tenant).Password) {
 			if strings.Contains(p.Output(), secret) {
 				t.Error("the plugin has logged a secret")
 			}
@@ -131,7 +149,7 @@ func (v *vault) startKMS(t *testing.T, program, dir, key string, hush []string) 
 			t.Logf("the plugin said:\n%s", p.Output())
 		}
 	})
-	took, err := p.Listening(t.Context(), "unix", socket)
+	took, err := p.Listening(t.Context(), "unix", filepath.Join(n.dir, "kms.sock"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,18 +167,11 @@ func TestKMS(t *testing.T) {
 			if got := v.store(t); got != plugin {
 				t.Fatalf("the tenant's secrets are kept by %s", got)
 			}
-			dir := t.TempDir()
-			program := mooringProgram(t, dir)
 			key, hush := v.key(t)
-			first := v.startKMS(t, program, dir, key, hush)
-			endpoint := "unix://" + filepath.Join(dir, "kms.sock")
-
-			conn, err := grpc.NewClient(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("localhost"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = conn.Close() })
-			client := kmsapi.NewKeyManagementServiceClient(conn)
+			dir := t.TempDir()
+			n := &node{program: mooringProgram(t, dir), dir: dir, hush: hush}
+			first := v.startKMS(t, n, "--key-id", key)
+			client := n.dial(t)
 			keyID := "barbican:v1:" + key + ":1"
 			awaitKey(t, client, keyID)
 
@@ -185,7 +196,7 @@ func TestKMS(t *testing.T) {
 			// The whole way of a Secret, then a restart: the key is fetched again, and it is the same.
 			const object = `{"kind":"Secret","data":{"password":"aHVudGVyMg=="}}`
 			const place = "/registry/secrets/default/e2e"
-			server, err := apiserver.Start(t.Context(), dir, "mooring", endpoint)
+			server, err := apiserver.Start(t.Context(), dir, "mooring", n.endpoint())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -196,10 +207,10 @@ func TestKMS(t *testing.T) {
 			if code, err := first.Stop(15 * time.Second); err != nil || code != 0 {
 				t.Fatalf("the plugin ended with %d, %v", code, err)
 			}
-			v.startKMS(t, program, dir, key, hush)
+			v.startKMS(t, n, "--key-id", key)
 			awaitKey(t, client, keyID)
 			unwrap()
-			again, err := apiserver.Start(t.Context(), dir, "mooring", endpoint)
+			again, err := apiserver.Start(t.Context(), dir, "mooring", n.endpoint())
 			if err != nil {
 				t.Fatal(err)
 			}
