@@ -201,6 +201,22 @@ func TestKeyringErrors(t *testing.T) {
 }
 
 // TestKeyringWaits shows each way in which Barbican can fail a keyring that has no key yet, and that it gets over it.
+// A plugin that was started in an outage does not know its keys: that is no reason to call one unknown.
+func TestKeyringThatCannotBeListed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := start(t, &vault{get: material}, Options{List: func(context.Context, map[KeyRef]ListedKey) (*Listing, error) {
+			return nil, &openstack.Error{Class: openstack.ErrUnavailable, Message: "away"}
+		}})
+		for range 2 { // before the first answer and after it
+			if _, err := k.Decrypt(t.Context(), KeyRef{uuidA, 1}.KeyID(), make([]byte, 94)); !errors.Is(err, ErrNotReady) {
+				t.Errorf("error %v", err)
+			}
+			synctest.Wait()
+		}
+	})
+}
+
 func TestKeyringWaits(t *testing.T) {
 	t.Parallel()
 	class := func(c error) func(string) ([]byte, error) {

@@ -18,6 +18,7 @@ type snapshot struct {
 	lists  time.Time       // from when on an unknown key may make a listing; zero: never
 	lack   error           // why nothing is wrapped; nil if there is a key to do it with
 	closed error           // why nothing is unwrapped either
+	blind  error           // why it is not known yet which keys there are; nil once it is
 	behind error           // why not every key is held
 	view   view            // for the metrics
 }
@@ -44,6 +45,9 @@ func (k *Keyring) publish(now time.Time) {
 	next := &snapshot{
 		keys: maps.Clone(k.keys), wanted: map[string]want{}, lists: k.ring.ListsFrom(now),
 		lack: k.ring.Lack(now), behind: k.ring.Complete(now), view: k.ring.view(now),
+	}
+	if !k.ring.listed {
+		next.blind = &waiting{reason: k.ring.trouble}
 	}
 	for ref, w := range k.ring.wanted(now) {
 		next.wanted[ref.KeyID()] = w
@@ -124,6 +128,9 @@ func (k *Keyring) Decrypt(ctx context.Context, keyID string, ciphertext []byte) 
 	}
 	if w, ok := now.wanted[keyID]; ok {
 		return nil, w.reason
+	}
+	if now.blind != nil {
+		return nil, now.blind
 	}
 	return nil, ErrUnknownKey
 }
