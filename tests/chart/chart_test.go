@@ -160,6 +160,10 @@ func sources() []source {
 		{name: "dns.yaml", text: file(manifests, "dns.yaml"), count: 1},
 		{name: "static-pod.yaml", text: file(manifests, "kms", "static-pod.yaml"), count: 1},
 		{name: "everything", text: func(t *testing.T) string { t.Helper(); return everything(t) }, count: 4},
+		{name: "first step of a takeover", text: func(t *testing.T) string {
+			t.Helper()
+			return everything(t, "--set-json", `kms.keyring="",kms.allowedCreators=[]`)
+		}, count: 4},
 		{name: "sidecar of ExternalDNS", text: externalDNS, count: 1},
 	}
 }

@@ -131,8 +131,10 @@ func (n *node) dial(t *testing.T) kmsapi.KeyManagementServiceClient {
 // startKMS runs the plugin as a process, with the flags that say which keys, and checks at its end what it said.
 func (v *vault) startKMS(t *testing.T, n *node, keys ...string) *process.Process {
 	t.Helper()
-	p, err := process.Start(t.Context(), "barbican-kms", n.program, n.env, append([]string{"barbican-kms", "--endpoint", n.endpoint(),
-		"--cluster-id", "e2e", "--clouds-file", v.cloud.CloudsFile(), "--os-cloud", v.cloud.Name(v.tenant), "--log-level", "debug"}, keys...)...)
+	p, err := process.Start(t.Context(), "barbican-kms", n.program, n.env, append([]string{
+		"barbican-kms", "--endpoint", n.endpoint(),
+		"--cluster-id", "e2e", "--clouds-file", v.cloud.CloudsFile(), "--os-cloud", v.cloud.Name(v.tenant), "--log-level", "debug",
+	}, keys...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
