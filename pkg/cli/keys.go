@@ -10,4 +10,4 @@ func newKeys(env *Env) *cobra.Command {
 }
 
 // keyTools are the tools of "mooring keys".
-func keyTools() []*mode { return []*mode{keysStatus()} }
+func keyTools() []*mode { return []*mode{keysStatus(), keysScan()} }

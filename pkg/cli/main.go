@@ -14,7 +14,11 @@ const (
 	exitOK      = 0
 	exitFailure = 1 // it was called rightly, and failed
 	exitUsage   = 2 // wrong flags or configuration
+	exitFound   = 3 // it looked for what should not be there, and there it is
 )
+
+// found is what a tool looked for: no failure, and no good end.
+type found struct{ error }
 
 // mistakes are errors of whoever called us: flags, variables, files. All of them are shown at once.
 type mistakes []error
@@ -43,6 +47,9 @@ func Main(env Env) int {
 	var wrong mistakes
 	if !errors.As(err, &wrong) {
 		_, _ = fmt.Fprintf(env.Stderr, "%s: %s\n", cmd.CommandPath(), strings.Join(mistakes{err}.lines(), "; "))
+		if _, ok := errors.AsType[found](err); ok {
+			return exitFound
+		}
 		return exitFailure
 	}
 	lines := wrong.lines()
