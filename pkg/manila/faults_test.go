@@ -71,8 +71,8 @@ func faultsOfACloud() map[string]openstacksim.Fault {
 func provisionAgainAndAgain(t *testing.T, c *cloud) string {
 	t.Helper()
 	var err error
-	for range 5 {
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	for n := range 6 {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond<<n) // more and more: the machine may be slow
 		var v *manila.Volume
 		v, err = c.client.Provision(ctx, cephSpec())
 		cancel()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,7 +57,7 @@ func start(t *testing.T, program string) *controller {
 func (c *controller) run(ctx context.Context) error {
 	socket := filepath.Join(c.dir, "csi.sock")
 	p, err := process.Start(ctx, "manila-controller", c.program, nil,
-		"manila-controller", "--clouds-file="+filepath.Join(c.dir, "clouds.yaml"), "--os-cloud=demo", "--cluster-id=c1", "--attach=false", "--endpoint=unix://"+socket)
+		"manila-controller", "--clouds-file="+filepath.Join(c.dir, "clouds.yaml"), "--os-cloud=demo", "--cluster-id=c1", "--endpoint=unix://"+socket)
 	if err != nil {
 		return err
 	}
@@ -146,15 +147,15 @@ func TestKilledAtEachCall(t *testing.T) {
 	for _, rpc := range csitest.Matrix() {
 		t.Run(rpc.Name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // there may be many at once
 			defer cancel()
 			calls, err := start(t, program).calls(ctx, rpc)
 			if err != nil || calls == 0 {
 				t.Fatalf("%d calls: %v", calls, err)
 			}
 			kills := make([]bool, calls)
-			var cells errgroup.Group // they mostly wait, so there are more at a time than processors
-			cells.SetLimit(8)
+			var cells errgroup.Group // of processes
+			cells.SetLimit(2 * runtime.GOMAXPROCS(0))
 			for n := range calls {
 				c := start(t, program)
 				cells.Go(func() error {

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -43,34 +44,36 @@ func TestFaultMatrix(t *testing.T) {
 		auto("c", "b")(r)
 		return r
 	}
+	running := make(chan struct{}, 8*runtime.GOMAXPROCS(0)) // of all RPCs together; they mostly wait, so there are more at a time than processors
 	for _, rpc := range append(csitest.Matrix(), elsewhere) {
 		t.Run(rpc.Name, func(t *testing.T) {
 			t.Parallel()
 			good := start(t, cfg)
-			good.controller.Topology = true
+			good.controller.Topology, good.controller.Attach = true, true
 			id := good.before(t, rpc)
 			good.Calls.Reset()
 			if _, err := csitest.Server(good.controller)(t.Context(), rpc.Request(id)); err != nil {
 				t.Fatal(err)
 			}
 			_, calls := good.counts()
-			var cells errgroup.Group // they mostly wait, so there are more at a time than processors
-			cells.SetLimit(16)
+			var cells sync.WaitGroup
 			for n := range calls {
 				for name, fault := range ways() {
 					d := start(t, cfg)
+					d.controller.Attach = true
 					id := d.before(t, rpc)
 					fault.Service, fault.Path, fault.Skip, fault.Count = openstacksim.ServiceManila, `^/v2/.`, n, 1
 					d.Faults.Add(fault)
-					cells.Go(func() error {
+					running <- struct{}{}
+					cells.Go(func() {
+						defer func() { <-running }()
 						if err := d.converge(t.Context(), rpc, id); err != nil {
 							t.Errorf("call %d %s: %v", n, name, err)
 						}
-						return nil
 					})
 				}
 			}
-			_ = cells.Wait() // they tell t
+			cells.Wait()
 		})
 	}
 }
@@ -87,21 +90,25 @@ func (d *driver) before(t *testing.T, rpc csitest.RPC) (id string) {
 // process is a controller that knows nothing of the one before it.
 func (d *driver) process() (c *csi.Controller, end func()) {
 	pool := openstack.NewPool(openstack.Options{})
-	return &csi.Controller{ClusterID: d.controller.ClusterID, Topology: true, Clouds: &csi.Clouds{Pool: pool, Own: d.controller.Clouds.Own, Options: d.controller.Clouds.Options}}, pool.Close
+	return &csi.Controller{ClusterID: d.controller.ClusterID, Topology: true, Attach: true, Clouds: &csi.Clouds{Pool: pool, Own: d.controller.Clouds.Own, Options: d.controller.Clouds.Options}}, pool.Close
 }
 
-// converge calls an RPC until it ends well, each time in a process that knows nothing of the one before, and cleans up.
+// converge calls an RPC until it ends well, each time in a process that knows nothing of the one before, and cleans up. A process whose
+// time is up is no sign of trouble, for the machine may be slow: the next one has more of it. One that fails by itself is.
 func (d *driver) converge(ctx context.Context, rpc csitest.RPC, id string) (wrong error) {
-	var err error
-	for range 12 {
-		bound, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	const failures, longest = 6, 40 * time.Second
+	err := errors.New("never called")
+	for failed, patience := 0, 300*time.Millisecond; err != nil && failed < failures && patience < longest; {
+		bound, cancel := context.WithTimeout(ctx, patience)
 		c, end := d.process()
 		_, err = csitest.Server(c)(bound, rpc.Request(id))
+		if bound.Err() != nil {
+			patience *= 2
+		} else {
+			failed++
+		}
 		cancel()
 		end()
-		if err == nil {
-			break
-		}
 		if code := status.Code(err); code == codes.Internal || code == codes.Unknown {
 			wrong = errors.Join(wrong, fmt.Errorf("code %v: %w", code, err))
 		}

@@ -24,7 +24,8 @@ type RPC struct {
 // Things is how many there are, as the simulator counts them.
 type Things struct{ Shares, Snapshots, Rules int }
 
-// Matrix is the RPCs of the fault matrix, those that change something and those that only read: a new one is one line.
+// Matrix is the RPCs of the fault matrix, those that change something and those that only read: a new one is one line. The controller has
+// to attach; the access of volumes is static, but for those that are published.
 func Matrix() []RPC {
 	return []RPC{
 		{"CreateVolume NFS", Volume("NFS"), func(string) proto.Message { return Create("new", "NFS", nil) }, left(2, 0, 2)},
@@ -47,6 +48,12 @@ func Matrix() []RPC {
 		}, left(1, 0, 1)},
 		{"CreateSnapshot", Volume("NFS"), func(id string) proto.Message { return &csi.CreateSnapshotRequest{Name: "new", SourceVolumeId: id} }, left(1, 1, 1)},
 		{"DeleteSnapshot", Snapshot("NFS"), func(id string) proto.Message { return &csi.DeleteSnapshotRequest{SnapshotId: id} }, left(1, 0, 1)},
+		{"ControllerPublishVolume NFS", NodeVolume("NFS"), func(id string) proto.Message { return Publish(id, "n1/10.0.0.1", false) }, left(1, 0, 1)},
+		{"ControllerPublishVolume NFS read-only", NodeVolume("NFS"), func(id string) proto.Message { return Publish(id, "n1/10.0.0.1", true) }, left(1, 0, 1)},
+		{"ControllerPublishVolume CEPHFS read-only", NodeVolume("CEPHFS"), func(id string) proto.Message { return Publish(id, "n1/10.0.0.1", true) }, left(1, 0, 2)},
+		{"ControllerUnpublishVolume", Published("NFS"), func(id string) proto.Message { return Unpublish(id, "n1/10.0.0.1") }, left(1, 0, 1)},
+		{"ControllerUnpublishVolume of all nodes", Published("NFS"), func(id string) proto.Message { return Unpublish(id, "") }, left(1, 0, 0)},
+		{"ControllerUnpublishVolume CEPHFS", Published("CEPHFS"), func(id string) proto.Message { return Unpublish(id, "") }, left(1, 0, 1)},
 		{"ValidateVolumeCapabilities", Volume("NFS"), func(id string) proto.Message {
 			return &csi.ValidateVolumeCapabilitiesRequest{VolumeId: id, VolumeCapabilities: writable()}
 		}, left(1, 0, 1)},
@@ -73,7 +80,7 @@ func size(n int64) *csi.CapacityRange { return &csi.CapacityRange{RequiredBytes:
 
 func parameters(protocol string) map[string]string {
 	types := map[string]string{"NFS": "cephfs-nfs", "CEPHFS": "cephfs"}
-	return map[string]string{"protocol": protocol, "type": types[protocol]}
+	return map[string]string{"protocol": protocol, "type": types[protocol], "access": "static"}
 }
 
 func writable() []*csi.VolumeCapability {
@@ -106,6 +113,39 @@ func Volume(protocol string) func(context.Context, Invoke) (string, error) {
 	}
 }
 
+// NodeVolume makes one that lets nodes in one by one.
+func NodeVolume(protocol string) func(context.Context, Invoke) (string, error) {
+	return func(ctx context.Context, do Invoke) (string, error) {
+		r := Create("old", protocol, nil)
+		r.Parameters["access"] = "node"
+		made, err := call[*csi.CreateVolumeResponse](ctx, do, r)
+		return made.GetVolume().GetVolumeId(), err
+	}
+}
+
+// Published makes such a volume and publishes it to two nodes.
+func Published(protocol string) func(context.Context, Invoke) (string, error) {
+	return func(ctx context.Context, do Invoke) (string, error) {
+		id, err := NodeVolume(protocol)(ctx, do)
+		for _, node := range []string{"n1/10.0.0.1", "n2/10.0.0.2"} {
+			if err == nil {
+				_, err = do(ctx, Publish(id, node, false))
+			}
+		}
+		return id, err
+	}
+}
+
+// Publish is without a volume context, so that the controller has to ask for all that it needs.
+func Publish(id, node string, readOnly bool) *csi.ControllerPublishVolumeRequest {
+	return &csi.ControllerPublishVolumeRequest{VolumeId: id, NodeId: node, VolumeCapability: writable()[0], Readonly: readOnly}
+}
+
+// Unpublish is from a node, or from all.
+func Unpublish(id, node string) *csi.ControllerUnpublishVolumeRequest {
+	return &csi.ControllerUnpublishVolumeRequest{VolumeId: id, NodeId: node}
+}
+
 // Snapshot makes such a volume and a snapshot of it.
 func Snapshot(protocol string) func(context.Context, Invoke) (string, error) {
 	return func(ctx context.Context, do Invoke) (string, error) {
@@ -118,7 +158,7 @@ func Snapshot(protocol string) func(context.Context, Invoke) (string, error) {
 	}
 }
 
-// DeleteAll deletes what the lists of snapshots and volumes have in them, as users do who know no more than those.
+// DeleteAll deletes what the lists of snapshots and volumes have in them, after it was unpublished, as users do who know no more than those.
 func DeleteAll(ctx context.Context, do Invoke) error {
 	snapshots, err := call[*csi.ListSnapshotsResponse](ctx, do, &csi.ListSnapshotsRequest{})
 	if err != nil {
@@ -140,6 +180,7 @@ func DeleteAll(ctx context.Context, do Invoke) error {
 	}
 	for _, e := range volumes.GetEntries() {
 		id := e.GetVolume().GetVolumeId()
+		remove(id, Unpublish(id, ""))
 		remove(id, &csi.DeleteVolumeRequest{VolumeId: id})
 	}
 	return errors.Join(errs...)
