@@ -81,7 +81,7 @@ func (c *Credential) method() string {
 type Naming func(field string) string
 
 // Complete brings what people write to one form (AuthURL with its version, Interface without URL) and returns every mistake,
-// a line each. Whoever makes a credential calls it last.
+// a line each. No mistake repeats a value, which may be a password in the wrong place. Whoever makes a credential calls it last.
 func (c *Credential) Complete(name Naming) error {
 	c.AuthURL, c.Interface = normalizeAuthURL(c.AuthURL), normalizeInterface(c.Interface)
 	var errs []error
@@ -92,12 +92,12 @@ func (c *Credential) Complete(name Naming) error {
 	} else if u, err := url.Parse(c.AuthURL); err == nil && u.User != nil {
 		mistake("%s holds a user or password: they belong in their own settings", name("auth_url"))
 	} else if err != nil || !usable(u) {
-		mistake("%s is %q: it has to be an http or https URL", name("auth_url"), c.AuthURL)
+		mistake("%s has to be an http or https URL", name("auth_url"))
 	}
 	switch c.Interface {
 	case "", "public", "internal", "admin":
 	default:
-		mistake("%s is %q: it has to be public, internal or admin", name("interface"), c.Interface)
+		mistake("%s has to be public, internal or admin", name("interface"))
 	}
 	errs = append(errs, c.validateLogin(name)...)
 	if (len(c.ClientCert) == 0) != (len(c.ClientKey) == 0) {

@@ -130,7 +130,7 @@ func TestLoadMistakes(t *testing.T) {
 		"which cloud":        {files(twoClouds), "", "c.yaml", []string{"c.yaml has 2 clouds (appcred, demo): name one with --os-cloud"}},
 		"no password":        {files(twoClouds), "demo", "c.yaml", []string{`c.yaml: cloud "demo": auth.password is missing`}},
 		"several": {files("clouds: {a: {interface: inside, auth: {auth_url: 'keystone', username: u}}}"), "a", "c.yaml", []string{
-			`c.yaml: cloud "a": auth.auth_url is "keystone/v3": it has to be an http or https URL`, `c.yaml: cloud "a": interface is "inside"`,
+			`c.yaml: cloud "a": auth.auth_url has to be an http or https URL`, `c.yaml: cloud "a": interface has to be public`,
 			`auth.password is missing`, `auth.user_domain_name is missing`, `auth.project_name is missing`,
 		}},
 		"no auth":     {files("clouds: {a: {region_name: R}}"), "a", "c.yaml", []string{`c.yaml: cloud "a": auth is missing`}},

@@ -41,7 +41,8 @@ func fuzzed(f *testing.F) (d *driver, volume string) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	pool := openstack.NewPool(openstack.Options{})
+	const unbounded = 1e9 // the budget would be all that is measured
+	pool := openstack.NewPool(openstack.Options{Rate: unbounded, Burst: unbounded})
 	f.Cleanup(pool.Close)
 	d = &driver{Cloud: sim, system: &mounttest.System{}, dir: f.TempDir()}
 	clouds := &csi.Clouds{Pool: pool, Own: own, Options: manila.Options{Poll: poll.Backoff{First: time.Millisecond, Max: 5 * time.Millisecond, Factor: 1.1}}}
@@ -78,34 +79,21 @@ func FuzzVolumeIDs(f *testing.F) {
 		"", "fake-vol-id", "../../types", "%2e%2e%2flimits", "5f0a9e2c-1111-4222-8333-444455556666", "5F0A9E2C-1111-4222-8333-444455556666", "5f0a9e2c11114222833344445555666",
 		"{5f0a9e2c-1111-4222-8333-444455556666}", "a/../../b", "?all_tenants=1", "x#y", "\x00", "\n", strings.Repeat("a", 300), "\U0001F600", "5f0a9e2c-1111-4222-8333-444455556666/action",
 	} {
-		f.Add(seed)
+		for which := range len(requests("", volume, d.dir)) {
+			f.Add(seed, byte(which))
+		}
 	}
-	f.Fuzz(func(t *testing.T, id string) {
+	f.Fuzz(func(t *testing.T, id string, which byte) {
 		if openID, ok := openstack.ParseUUID(id); ok && openID == volume {
 			t.Skip("the volume that is there")
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		do := csitest.Server(d.controller)
-		for _, r := range []proto.Message{
-			&spec.DeleteVolumeRequest{VolumeId: id}, &spec.DeleteSnapshotRequest{SnapshotId: id}, &spec.ControllerGetVolumeRequest{VolumeId: id},
-			&spec.ControllerExpandVolumeRequest{VolumeId: id, CapacityRange: &spec.CapacityRange{RequiredBytes: 1}}, &spec.CreateSnapshotRequest{Name: "s", SourceVolumeId: id},
-			&spec.ValidateVolumeCapabilitiesRequest{VolumeId: id, VolumeCapabilities: []*spec.VolumeCapability{rwx()}}, &spec.ListSnapshotsRequest{SnapshotId: id},
-			&spec.ListSnapshotsRequest{SourceVolumeId: id}, csitest.Create("new", "NFS", csitest.FromSnapshot(id)), csitest.Create("new", "NFS", csitest.FromVolume(id)),
-			&spec.ControllerPublishVolumeRequest{VolumeId: id, NodeId: "node-1", VolumeCapability: rwx()}, &spec.ControllerPublishVolumeRequest{VolumeId: volume, NodeId: id, VolumeCapability: rwx()},
-			&spec.ControllerUnpublishVolumeRequest{VolumeId: id, NodeId: "node-1"}, &spec.ControllerModifyVolumeRequest{VolumeId: id, MutableParameters: map[string]string{"appendShareMetadata": `{"a":"b"}`}},
-		} {
-			_, err := do(ctx, r)
-			if status.Code(err) != codes.Unimplemented {
-				d.check(t, string(r.ProtoReflect().Descriptor().Name()), id, err)
-			}
+		all := requests(id, volume, d.dir)
+		r := all[int(which)%len(all)]
+		if err := d.ask(ctx, r); status.Code(err) != codes.Unimplemented {
+			d.check(t, string(r.ProtoReflect().Descriptor().Name()), id, err)
 		}
-		for _, attributes := range []map[string]string{{"protocol": "CEPHFS"}, {"protocol": "NFS", "shareID": id}, {"protocol": "CEPHFS", "shareName": id}, {"protocol": "CEPHFS", "shareID": volume, "shareAccessIDs": id}} {
-			_, err := d.node.NodeStageVolume(ctx, &spec.NodeStageVolumeRequest{VolumeId: id, StagingTargetPath: filepath.Join(d.dir, "stage"), VolumeCapability: rwx(), VolumeContext: attributes})
-			d.check(t, "NodeStageVolume", id, err)
-		}
-		_, err := d.node.NodeUnstageVolume(ctx, &spec.NodeUnstageVolumeRequest{VolumeId: id, StagingTargetPath: filepath.Join(d.dir, "stage")})
-		d.check(t, "NodeUnstageVolume", id, err)
 		for _, c := range d.system.Calls() {
 			if !strings.HasPrefix(c.Target, d.dir+"/") {
 				t.Fatalf("id %q: %+v", id, c)
@@ -115,6 +103,46 @@ func FuzzVolumeIDs(f *testing.F) {
 			t.Fatalf("id %q left %v, %v", id, left, err)
 		}
 	})
+}
+
+// requests are those in which an id can stand, beside the id of a volume that is there.
+func requests(id, volume, dir string) []proto.Message {
+	stage := filepath.Join(dir, "stage")
+	return []proto.Message{
+		&spec.DeleteVolumeRequest{VolumeId: id},
+		&spec.DeleteSnapshotRequest{SnapshotId: id},
+		&spec.ControllerGetVolumeRequest{VolumeId: id},
+		&spec.ControllerExpandVolumeRequest{VolumeId: id, CapacityRange: &spec.CapacityRange{RequiredBytes: 1}},
+		&spec.CreateSnapshotRequest{Name: "s", SourceVolumeId: id},
+		&spec.ValidateVolumeCapabilitiesRequest{VolumeId: id, VolumeCapabilities: []*spec.VolumeCapability{rwx()}},
+		&spec.ListSnapshotsRequest{SnapshotId: id},
+		&spec.ListSnapshotsRequest{SourceVolumeId: id},
+		csitest.Create("new", "NFS", csitest.FromSnapshot(id)),
+		csitest.Create("new", "NFS", csitest.FromVolume(id)),
+		&spec.ControllerPublishVolumeRequest{VolumeId: id, NodeId: "node-1", VolumeCapability: rwx()},
+		&spec.ControllerPublishVolumeRequest{VolumeId: volume, NodeId: id, VolumeCapability: rwx()},
+		&spec.ControllerUnpublishVolumeRequest{VolumeId: id, NodeId: "node-1"},
+		&spec.ControllerModifyVolumeRequest{VolumeId: id, MutableParameters: map[string]string{"appendShareMetadata": `{"a":"b"}`}},
+		&spec.ControllerGetVolumeHealthRequest{VolumeId: id},
+		&spec.NodeStageVolumeRequest{VolumeId: id, StagingTargetPath: stage, VolumeCapability: rwx(), VolumeContext: map[string]string{"protocol": "CEPHFS"}},
+		&spec.NodeStageVolumeRequest{VolumeId: id, StagingTargetPath: stage, VolumeCapability: rwx(), VolumeContext: map[string]string{"protocol": "NFS", "shareID": id}},
+		&spec.NodeStageVolumeRequest{VolumeId: id, StagingTargetPath: stage, VolumeCapability: rwx(), VolumeContext: map[string]string{"protocol": "CEPHFS", "shareName": id}},
+		&spec.NodeStageVolumeRequest{VolumeId: id, StagingTargetPath: stage, VolumeCapability: rwx(), VolumeContext: map[string]string{"protocol": "CEPHFS", "shareID": volume, "shareAccessIDs": id}},
+		&spec.NodeUnstageVolumeRequest{VolumeId: id, StagingTargetPath: stage},
+	}
+}
+
+// ask asks the controller or the node.
+func (d *driver) ask(ctx context.Context, r proto.Message) (err error) {
+	switch r := r.(type) {
+	case *spec.NodeStageVolumeRequest:
+		_, err = d.node.NodeStageVolume(ctx, r)
+	case *spec.NodeUnstageVolumeRequest:
+		_, err = d.node.NodeUnstageVolume(ctx, r)
+	default:
+		_, err = csitest.Server(d.controller)(ctx, r)
+	}
+	return err
 }
 
 // FuzzListTokens: a token that no list gave is refused as the specification says, and never more than that.
