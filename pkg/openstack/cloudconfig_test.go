@@ -143,7 +143,7 @@ func TestCloudConfigMistakes(t *testing.T) {
 		},
 		"many": {
 			"[Global]\nauth-url=ftp://k\nusername=u\nos-endpoint-type=secret\npassword=" + hush,
-			[]string{"f: [Global] auth-url is \"ftp://k/v3\"", "f: [Global] os-endpoint-type is", "f: [Global] user-domain-name is missing", "f: [Global] tenant-name"},
+			[]string{"f: [Global] auth-url has to be an http", "f: [Global] os-endpoint-type has to be", "f: [Global] user-domain-name is missing", "f: [Global] tenant-name"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

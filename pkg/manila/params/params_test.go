@@ -240,7 +240,7 @@ func TestSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.Credential(files)
-	for _, want := range []string{"os-authURL is", "os-endpointType is", "os-userDomainName is missing", "os-projectName is missing", "os-certAuthority"} {
+	for _, want := range []string{"os-authURL has to be", "os-endpointType has to be", "os-userDomainName is missing", "os-projectName is missing", "os-certAuthority"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %q", err, want)
 		}
