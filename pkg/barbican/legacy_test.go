@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -398,9 +399,9 @@ func TestReadOnlyKeyring(t *testing.T) {
 		writer := start(t, v, Options{Entries: one()})
 		synctest.Wait()
 		ciphertext, id := sealed(t, writer, testDEK())
-		away := true
+		var back atomic.Bool
 		list := func(context.Context, map[KeyRef]ListedKey) (*Listing, error) {
-			if away {
+			if !back.Load() {
 				return nil, &openstack.Error{Class: openstack.ErrUnavailable, Message: "away"}
 			}
 			l := &Listing{Now: time.Now(), Clock: BarbicanClock}
@@ -415,7 +416,7 @@ func TestReadOnlyKeyring(t *testing.T) {
 		if err := k.Ready(); !errors.Is(err, ErrNotReady) || !errors.Is(err, openstack.ErrUnavailable) {
 			t.Errorf("before it was listed: %v", err)
 		}
-		away = false
+		back.Store(true)
 		time.Sleep(10 * time.Minute)
 		if err := k.Ready(); err != nil {
 			t.Error(err)
