@@ -60,11 +60,11 @@ type refusal struct{ error }
 
 func (r refusal) Unwrap() error { return r.error }
 
-// refusing marks an error that is Barbican's own no about a resource: 403, 404 or 410 of its path. Keystone's refusals of a login
-// have other paths, and outages other codes.
+// refusing marks an error that is Barbican's own no about a resource: 403, 404 or 410 of its path, with a request id. Keystone's
+// refusals of a login have other paths, outages other codes, and proxies that have lost Barbican no request id.
 func refusing(err error, path string) error {
 	var e *openstack.Error
-	if errors.As(err, &e) && (errors.Is(e, openstack.ErrNotFound) || errors.Is(e, openstack.ErrForbidden)) && strings.Contains(e.Operation, path) {
+	if errors.As(err, &e) && e.RequestID != "" && (errors.Is(e, openstack.ErrNotFound) || errors.Is(e, openstack.ErrForbidden)) && strings.Contains(e.Operation, path) {
 		return refusal{err}
 	}
 	return err

@@ -44,7 +44,7 @@ func away() error {
 
 // forbidden is Barbican's own no.
 func forbidden() error {
-	return refusing(&openstack.Error{Class: openstack.ErrForbidden, Operation: "GET /v1/containers/x", Message: "no"}, "/containers/x")
+	return refusing(&openstack.Error{Class: openstack.ErrForbidden, Operation: "GET /v1/containers/x", RequestID: "req-1", Message: "no"}, "/containers/x")
 }
 
 // gen is a key of the keyring that was made at a time.
@@ -219,7 +219,8 @@ func TestRevocation(t *testing.T) {
 	checked := func(err error) step {
 		return func(r Ring, now time.Time) Ring { ref, _ := r.Active(); return r.Checked(ref, err, now) }
 	}
-	notFound := refusing(&openstack.Error{Class: openstack.ErrNotFound, Operation: "GET /v1/containers/x"}, "/containers/x")
+	notFound := refusing(&openstack.Error{Class: openstack.ErrNotFound, Operation: "GET /v1/containers/x", RequestID: "req-1"}, "/containers/x")
+	proxy := refusing(&openstack.Error{Class: openstack.ErrNotFound, Operation: "GET /v1/containers/x"}, "/containers/x")
 	login := fmt.Errorf("logging in: %w", &openstack.Error{Class: openstack.ErrNotFound, Operation: "POST /v3/auth/tokens"})
 	for name, tc := range map[string]struct {
 		steps []step
@@ -232,6 +233,7 @@ func TestRevocation(t *testing.T) {
 		"not there":                     {[]step{fails(notFound), fails(notFound), fails(notFound)}, true},
 		"with a good answer between":    {[]step{fails(notFound), fails(notFound), listed, fails(notFound)}, false},
 		"with outages between":          {[]step{fails(notFound), fails(away()), fails(notFound), fails(context.DeadlineExceeded), fails(notFound)}, true},
+		"a proxy's":                     {[]step{fails(proxy), fails(proxy), fails(proxy)}, false},
 		"taken back":                    {[]step{fails(notFound), fails(notFound), fails(notFound), listed}, false},
 		"an outage":                     {[]step{fails(away()), fails(away()), fails(away()), fails(away())}, false},
 		"a timeout":                     {[]step{fails(context.DeadlineExceeded), fails(context.DeadlineExceeded), fails(context.DeadlineExceeded)}, false},

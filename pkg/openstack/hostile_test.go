@@ -152,10 +152,17 @@ func TestClocksThatDiffer(t *testing.T) {
 					hd.Set("Date", time.Now().Add(tc.skew).UTC().Format(http.TimeFormat))
 				}
 			}
+			session := h.session()
+			if now, ok := session.Clock(); ok {
+				t.Errorf("before a login, its clock says %v", now)
+			}
 			for range 20 {
-				if err := get(t.Context(), h.session()); err != nil {
+				if err := get(t.Context(), session); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if now, ok := session.Clock(); !ok || time.Until(now.Add(-tc.skew)).Abs() > time.Minute {
+				t.Errorf("its clock says %v, %v", now, ok)
 			}
 			if n := h.logins.Load(); n != 1 {
 				t.Errorf("%d logins for 20 calls, want 1", n)

@@ -128,8 +128,7 @@ func (s *Session) Owner(ctx context.Context) (Owner, error) {
 	return Owner{UserID: t.user, ProjectID: t.project}, nil
 }
 
-// Clock is the time by Keystone's clock, as its last login told it (the Date of its answer): the best there is for services that
-// do not tell theirs. It makes no call; false means that there was no login yet, or that it told none.
+// Clock is the time by Keystone's clock, as its last login told it: the best there is for services that do not tell theirs. It makes no call; false means that there was no login yet, or that it told none.
 func (s *Session) Clock() (time.Time, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -359,6 +358,7 @@ type result interface {
 	ExtractServiceCatalog() (*tokens.ServiceCatalog, error)
 	ExtractUser() (*tokens.User, error)
 	ExtractProject() (*tokens.Project, error)
+	ExtractInto(v any) error
 }
 
 func extract(r result, header http.Header, known string) (*token, error) {
@@ -373,10 +373,8 @@ func extract(r result, header http.Header, known string) (*token, error) {
 		return nil, Wrap(err)
 	}
 	now := time.Now()
-	out := &token{id: t.ID, issued: now, expires: ends(t.ExpiresAt, header, now), catalog: catalog.Entries}
-	if date, err := http.ParseTime(header.Get("Date")); err == nil {
-		out.dated = date
-	}
+	dated := clock(r, header, known == "")
+	out := &token{id: t.ID, issued: now, dated: dated, expires: ends(t.ExpiresAt, dated, now), catalog: catalog.Entries}
 	if known != "" {
 		out.id = known
 	}
@@ -392,18 +390,31 @@ func extract(r result, header http.Header, known string) (*token, error) {
 	return out, nil
 }
 
-// ends is when a token ends by our clock. Keystone's may differ; the date of its answer tells by how much. A new token that
+// clock is Keystone's clock when it answered, by the date of its answer or else (some servers set none) by what a new token says of
+// its birth; zero: neither tells.
+func clock(r result, header http.Header, isNew bool) time.Time {
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		return date
+	}
+	var body struct {
+		IssuedAt time.Time `json:"issued_at"`
+	}
+	if err := r.ExtractInto(&body); err != nil || !isNew {
+		return time.Time{}
+	}
+	return body.IssuedAt
+}
+
+// ends is when a token ends by our clock. Keystone's may differ; what it told tells by how much. A new token that
 // has ended already says that a clock is wrong, not that it does not work: it is kept for a minute, and a service that
 // refuses it makes us log in again.
-func ends(expires time.Time, header http.Header, now time.Time) time.Time {
+func ends(expires, dated, now time.Time) time.Time {
 	const (
 		tolerance = 2 * time.Second // the date has whole seconds, and the answer took a while
 		unknown   = time.Minute
 	)
-	if date, err := http.ParseTime(header.Get("Date")); err == nil {
-		if ahead := now.Sub(date); ahead.Abs() > tolerance {
-			expires = expires.Add(ahead)
-		}
+	if ahead := now.Sub(dated); !dated.IsZero() && ahead.Abs() > tolerance {
+		expires = expires.Add(ahead)
 	}
 	if !expires.After(now) {
 		return now.Add(unknown)

@@ -20,8 +20,9 @@ import (
 
 // api is Barbican for one login.
 type api struct {
-	client *gophercloud.ServiceClient
-	owner  openstack.Owner
+	session *openstack.Session
+	client  *gophercloud.ServiceClient
+	owner   openstack.Owner
 }
 
 func open(t *testing.T, session *openstack.Session) *api {
@@ -34,7 +35,7 @@ func open(t *testing.T, session *openstack.Session) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &api{client, owner}
+	return &api{session, client, owner}
 }
 
 // answer is what came back, whatever the status.
