@@ -23,9 +23,9 @@ type vault struct {
 	sim *openstacksim.Cloud
 }
 
-func newVault(t *testing.T, c openstacksim.Config) *vault {
+func newVault(t *testing.T) *vault {
 	t.Helper()
-	sim, err := openstacksim.Start(c)
+	sim, err := openstacksim.Start(openstacksim.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func (v *vault) plugin(t *testing.T, args ...string) (endpoint string) {
 
 func TestKeysStatus(t *testing.T) {
 	t.Parallel()
-	v := newVault(t, openstacksim.Config{})
+	v := newVault(t)
 	secret := v.key(t)
 	endpoint := v.plugin(t, "--key-id="+secret+":7")
 	code, out, errs := v.run("status", "--endpoint="+endpoint, "--round-trip", "--output=json")
