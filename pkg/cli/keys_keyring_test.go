@@ -46,7 +46,7 @@ func (v *vault) states(t *testing.T, args ...string) (states []string) {
 
 func TestKeysLife(t *testing.T) {
 	t.Parallel()
-	v := newVault(t)
+	v := newVault(t, openstacksim.Config{})
 	var first, again initiated
 	v.into(t, &first, "init", "--cluster-id=c 1", "--reader=somebody")
 	if first.Existed || first.Key.Generation != 1 || first.Key.Creator == "" || first.Key.Store != "Software Only Crypto" ||
@@ -124,7 +124,7 @@ func (v *vault) get(t *testing.T, path string, into any) {
 // What is to be deleted may be taken out first, and the secret found again.
 func TestKeysRetireInSteps(t *testing.T) {
 	t.Parallel()
-	v := newVault(t)
+	v := newVault(t, openstacksim.Config{})
 	var first initiated
 	var next rotated
 	v.into(t, &first, "init", "--cluster-id=c")
@@ -147,7 +147,7 @@ func TestKeysRetireInSteps(t *testing.T) {
 
 func TestKeysOrderFails(t *testing.T) {
 	t.Parallel()
-	v := newVault(t)
+	v := newVault(t, openstacksim.Config{})
 	v.sim.Barbican.FailOrders(1)
 	v.refused(t, "the order for a key failed: 500 Process TypeOrder failure seen", "init", "--cluster-id=c")
 	v.refused(t, `not "Elsewhere"; an admin`, "init", "--cluster-id=c", "--store=Elsewhere")

@@ -23,9 +23,9 @@ type vault struct {
 	sim *openstacksim.Cloud
 }
 
-func newVault(t *testing.T) *vault {
+func newVault(t *testing.T, c openstacksim.Config) *vault {
 	t.Helper()
-	sim, err := openstacksim.Start(openstacksim.Config{})
+	sim, err := openstacksim.Start(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func (v *vault) plugin(t *testing.T, args ...string) (endpoint string) {
 
 func TestKeysStatus(t *testing.T) {
 	t.Parallel()
-	v := newVault(t)
+	v := newVault(t, openstacksim.Config{})
 	secret := v.key(t)
 	endpoint := v.plugin(t, "--key-id="+secret+":7")
 	code, out, errs := v.run("status", "--endpoint="+endpoint, "--round-trip", "--output=json")
