@@ -10,8 +10,6 @@ func newKeys(env *Env) *cobra.Command {
 }
 
 // keyTools are the tools of "mooring keys".
-	return []*mode{keysInit(), keysList(), keysRotate(), keysRetire(), keysStatus()}
-}
 func keyTools() []*mode {
 	return []*mode{keysInit(), keysList(), keysRotate(), keysScan(), keysRetire(), keysStatus()}
 }

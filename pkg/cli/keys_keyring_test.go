@@ -165,7 +165,7 @@ func TestKeysMistakes(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"no command": {nil, []string{"a command is missing: init, list, rotate, retire"}},
+		"no command": {nil, []string{"a command is missing: init, list, rotate, scan, retire or status"}},
 		"init": {[]string{"init", "--output=xml", "--endpoint=x", `--name=a\b`, "stray"}, []string{
 			"--cluster-id (MOORING_CLUSTER_ID) is missing", `--output: "xml"`, `--endpoint: "x"`, "--name: ", `unexpected argument "stray"`, "no cloud is named",
 		}},
