@@ -146,7 +146,9 @@ func TestRotatesAtOnce(t *testing.T) {
 	errs := make([]error, len(rings))
 	var wg sync.WaitGroup
 	for i := range rings {
-		wg.Go(func() { rings[i], errs[i] = m.Rotate(t.Context(), barbican.RotateSpec{Container: made.Container, Policy: p}) })
+		wg.Go(func() {
+			rings[i], errs[i] = m.Rotate(t.Context(), barbican.RotateSpec{Container: made.Container, Policy: p})
+		})
 	}
 	wg.Wait()
 	list, err := m.List(t.Context(), made.Container, p)
