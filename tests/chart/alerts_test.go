@@ -173,7 +173,7 @@ func apiserverMetrics(t *testing.T) (names []string) {
 }
 
 // scrapeKMS runs the real program on a keyring that has all that can be measured: a key that is active and expires, and one that is to
-// come. It returns the names of the metrics.
+// come; and once more in the place of the plugin before it. It returns the names of the metrics.
 func scrapeKMS(t *testing.T) (names []string) {
 	t.Helper()
 	cloud := target.Open(t)
@@ -181,11 +181,19 @@ func scrapeKMS(t *testing.T) (names []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	container := expiringKeyring(t, client)
-	dir := t.TempDir()
-	p, err := process.Start(t.Context(), "barbican-kms", filepath.Join(setting(t, "MOORING_BIN"), "mooring"), nil, "barbican-kms",
-		"--endpoint=unix://"+filepath.Join(dir, "kms.sock"), "--cluster-id=chart", "--keyring="+container, "--state-file="+filepath.Join(dir, "state.json"),
-		"--clouds-file="+cloud.CloudsFile(), "--os-cloud="+cloud.Name("demo"), "--admin-listen=127.0.0.1:0")
+	keyring := []string{"--cluster-id=chart", "--keyring=" + expiringKeyring(t, client), "--state-file=" + filepath.Join(t.TempDir(), "state.json")}
+	names = scrape(t, cloud, "mooring_barbican_activation_countdown_seconds", keyring...)
+	const nobody = "00000000-0000-4000-8000-000000000000" // to be waited for
+	return append(names, scrape(t, cloud, "mooring_barbican_compat_write_info", "--compat-write", "--legacy-key="+nobody)...)
+}
+
+// scrape runs the KMS plugin until it has a metric, and returns the names of all that it has.
+func scrape(t *testing.T, cloud *target.Cloud, until string, args ...string) (names []string) {
+	t.Helper()
+	p, err := process.Start(t.Context(), "barbican-kms", filepath.Join(setting(t, "MOORING_BIN"), "mooring"), nil, append([]string{
+		"barbican-kms", "--endpoint=unix://" + filepath.Join(t.TempDir(), "kms.sock"),
+		"--clouds-file=" + cloud.CloudsFile(), "--os-cloud=" + cloud.Name("demo"), "--admin-listen=127.0.0.1:0",
+	}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,9 +203,9 @@ func scrapeKMS(t *testing.T) (names []string) {
 		t.Fatal(err)
 	}
 	_, address, _ := strings.Cut(line, "address=")
-	target.Eventually(t, "the plugin waits for its second key", func() bool {
+	target.Eventually(t, "the plugin exports "+until, func() bool {
 		names = metricNames(t, "http://"+address+"/metrics")
-		return slices.Contains(names, "mooring_barbican_activation_countdown_seconds")
+		return slices.Contains(names, until)
 	})
 	return names
 }
