@@ -65,6 +65,10 @@ bench: build ## measure what is promised (calls, times, memory): a table, and be
 	cd tests && $(GOBUILD) -o ../$(BIN)/bench ./bench
 	$(BIN)/bench -mooring $(BIN)/mooring -out bench.jsonl
 
+bench-scan: build ## measure "keys scan" on a million objects in a real etcd (minutes, 2 GB of disk)
+	cd tests && $(GOBUILD) -o ../$(BIN)/bench ./bench
+	$(BIN)/bench -mooring $(BIN)/mooring -only scan -out bench-scan.jsonl
+
 bench-go: ## run the micro-benchmarks of the packages
 	go test -run '^$$' -bench . -benchmem ./pkg/...
 
@@ -79,6 +83,6 @@ $(TOOLS)/%: tools/go.mod
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build demo test e2e-openstack verify lint fmt generate fuzz bench bench-go vuln clean
+.PHONY: help build demo test e2e-openstack verify lint fmt generate fuzz bench bench-scan bench-go vuln clean
 include tests/lab/lab.mk
 include charts/chart.mk
