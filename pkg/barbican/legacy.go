@@ -73,7 +73,7 @@ func NewTakeover(source fetcher, next *Keyring, o TakeoverOptions) (*Takeover, e
 	t := &Takeover{
 		options: o, source: source, next: next, keys: map[string]*legacyKey{},
 		opened: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "mooring_barbican_legacy_decrypts_total", Help: "Data-encryption keys that were opened with a legacy key.",
+			Name: "mooring_barbican_legacy_decrypts_total", Help: "Requests to open a data-encryption key with a legacy key.",
 		}),
 	}
 	for _, id := range o.Keys {

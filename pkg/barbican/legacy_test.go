@@ -143,7 +143,7 @@ func TestLegacyReads(t *testing.T) {
 			t.Errorf("suite 1: %x, %v", got, err)
 		}
 		const want = `
-# HELP mooring_barbican_legacy_decrypts_total Data-encryption keys that were opened with a legacy key.
+# HELP mooring_barbican_legacy_decrypts_total Requests to open a data-encryption key with a legacy key.
 # TYPE mooring_barbican_legacy_decrypts_total counter
 mooring_barbican_legacy_decrypts_total 2
 # HELP mooring_barbican_legacy_keys Legacy keys, by state (held in memory, or wanted from Barbican).
