@@ -16,6 +16,7 @@ type snapshot struct {
 	keys   map[string]*key // held, by key id
 	wanted map[string]want // in the keyring but not held, by key id
 	lists  time.Time       // from when on an unknown key may make a listing; zero: never
+	listed bool            // whether it is known which keys there are
 	lack   error           // why nothing is wrapped; nil if there is a key to do it with
 	closed error           // why nothing is unwrapped either
 	blind  error           // why it is not known yet which keys there are; nil once it is
@@ -43,7 +44,7 @@ func (s *snapshot) unlocked() (n int) {
 func (k *Keyring) publish(now time.Time) {
 	k.ring = k.ring.Advance(now)
 	next := &snapshot{
-		keys: maps.Clone(k.keys), wanted: map[string]want{}, lists: k.ring.ListsFrom(now),
+		keys: maps.Clone(k.keys), wanted: map[string]want{}, lists: k.ring.ListsFrom(now), listed: k.ring.listed,
 		lack: k.ring.Lack(now), behind: k.ring.Complete(now), view: k.ring.view(now),
 	}
 	if !k.ring.listed {
