@@ -90,12 +90,12 @@ func (f Fault) acted() {
 }
 
 func (f Fault) answer(w *reply) {
-	for k, v := range f.Header {
-		w.header.Set(k, v)
-	}
 	body, contentType := f.Body, "application/json"
 	if body == "" {
 		body, contentType = "<html><body><h1>"+http.StatusText(f.Status)+"</h1></body></html>", "text/html"
 	}
 	w.raw(f.Status, contentType, []byte(body))
+	for k, v := range f.Header { // it may be of another type
+		w.header.Set(k, v)
+	}
 }

@@ -201,8 +201,8 @@ func (c *Cloud) sleep(r *http.Request, d time.Duration) bool {
 }
 
 func send(w http.ResponseWriter, answer *reply) {
-	maps.Copy(w.Header(), answer.header)
 	w.Header().Set("Content-Length", strconv.Itoa(len(answer.body)))
+	maps.Copy(w.Header(), answer.header) // a fault may promise more than comes: that is a connection which breaks off
 	if answer.status == http.StatusNoContent {
 		w.Header().Del("Content-Length")
 	}

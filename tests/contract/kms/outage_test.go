@@ -72,10 +72,10 @@ func TestOutage(t *testing.T) {
 		t.Errorf("readyz: %d", code)
 	}
 	for name, want := range map[string]func(v float64) bool{
-		`mooring_barbican_last_good_poll_age_seconds`:      func(v float64) bool { return v > 3*poll.Seconds() },
-		`mooring_barbican_active_generation`:               func(v float64) bool { return v == 2 },
-		`mooring_barbican_revoked`:                         func(v float64) bool { return v == 0 },
-		`mooring_barbican_stale`:                           func(v float64) bool { return v == 0 },
+		`mooring_barbican_last_good_poll_age_seconds`:       func(v float64) bool { return v > 3*poll.Seconds() },
+		`mooring_barbican_active_generation`:                func(v float64) bool { return v == 2 },
+		`mooring_barbican_revoked`:                          func(v float64) bool { return v == 0 },
+		`mooring_barbican_stale`:                            func(v float64) bool { return v == 0 },
 		`mooring_barbican_errors_total class="unavailable"`: func(v float64) bool { return v >= 1 }, // a poll tries several times
 		`mooring_barbican_polls_total result="transient"`:   func(v float64) bool { return v >= 1 },
 	} {

@@ -191,4 +191,3 @@ func (r *rig) dial(t *testing.T) kmsapi.KeyManagementServiceClient {
 	t.Cleanup(func() { _ = conn.Close() }) // its only error is that it is closed
 	return kmsapi.NewKeyManagementServiceClient(conn)
 }
-
