@@ -61,3 +61,18 @@ func FuzzParseKeyID(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseKeyRef(f *testing.F) {
+	for _, seed := range []string{uuidA, uuidA + ":2", uuidA + ":0", uuidA + ":+1", ":", uuidA + ":18446744073709551616"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		ref, err := ParseKeyRef(text)
+		if err != nil {
+			return
+		}
+		if again, err := ParseKeyID(ref.KeyID()); err != nil || again != ref {
+			t.Fatalf("%q is %v, whose key id is %v, %v", text, ref, again, err)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -201,13 +202,12 @@ func TestFastWithoutKey(t *testing.T) {
 	}
 }
 
+var garbage = flag.Int("garbage", 50_000, "how many requests TestGarbage makes up")
+
 // TestGarbage sends random and mutated requests: no panic, no success, only the codes that are for the caller's mistakes.
 func TestGarbage(t *testing.T) {
 	t.Parallel()
-	rounds := 20_000
-	if testing.Short() {
-		rounds = 5_000
-	}
+	rounds := *garbage
 	held := keys(t, good())
 	service := &Service{keys: held}
 	ciphertext, _, err := held.Encrypt(make([]byte, 32))

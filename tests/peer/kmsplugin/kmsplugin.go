@@ -34,7 +34,8 @@ const octets = "application/octet-stream"
 type Cloud struct {
 	*openstacksim.Cloud
 
-	Keyring string // the container's UUID
+	Keyring     string   // the container's UUID
+	Environment []string // of plugins, as NAME=value
 
 	dir    string
 	client *gophercloud.ServiceClient
@@ -117,7 +118,7 @@ func (c *Cloud) Start(ctx context.Context, mooring string, flags ...string) (*Pl
 	args := slices.Concat([]string{
 		"barbican-kms", "--os-cloud=demo", "--clouds-file=" + c.cloudsFile(), "--cluster-id=c", "--keyring=" + c.Keyring, "--endpoint=" + c.Endpoint(),
 	}, flags)
-	p, err := process.Start(ctx, "barbican-kms", mooring, nil, args...)
+	p, err := process.Start(ctx, "barbican-kms", mooring, c.Environment, args...)
 	if err != nil {
 		return nil, err
 	}
