@@ -10,4 +10,6 @@ func newKeys(env *Env) *cobra.Command {
 }
 
 // keyTools are the tools of "mooring keys".
-func keyTools() []*mode { return []*mode{keysStatus(), keysScan()} }
+func keyTools() []*mode {
+	return []*mode{keysInit(), keysList(), keysRotate(), keysScan(), keysRetire(), keysStatus()}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -84,7 +85,7 @@ func (o *keysStatusOptions) run(ctx context.Context, p *process) error {
 		s := &found[i]
 		generation, trip := "-", "-"
 		if s.Generation > 0 {
-			generation = fmt.Sprint(s.Generation)
+			generation = strconv.FormatUint(s.Generation, 10)
 		}
 		if s.DecryptMicroseconds > 0 {
 			trip = fmt.Sprintf("%dµs/%dµs", s.EncryptMicroseconds, s.DecryptMicroseconds)
@@ -133,19 +134,27 @@ func waitFor(ctx context.Context, endpoint, keyID string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, probe.Close()) }()
-	last := ""
 	for {
 		health, err := probe.Status(ctx)
-		if err == nil && health.KeyID == keyID {
+		switch {
+		case err == nil && health.KeyID == keyID:
 			return nil
-		}
-		if err != nil {
-			last = err.Error()
-		} else {
-			last = "its key id is " + health.KeyID
+		case err == nil:
+			err = fmt.Errorf("%w: its key id is %s", kms.ErrProbe, health.KeyID)
 		}
 		if poll.Sleep(ctx, time.Second) != nil {
-			return fmt.Errorf("%s does not report the key id %s: %s", endpoint, keyID, last)
+			return fmt.Errorf("%s does not report the key id %s: %w", endpoint, keyID, err)
 		}
 	}
+}
+
+// countdown waits, and tells each second what is left.
+func countdown(ctx context.Context, left time.Duration, tick func(left time.Duration)) error {
+	for end := time.Now().Add(left); left > 0; left = time.Until(end) {
+		tick(left)
+		if err := poll.Sleep(ctx, min(left, time.Second)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -89,7 +89,9 @@ type rounds struct {
 	mu      sync.Mutex
 	next    *round
 	running bool
-	began   time.Time // the last round
+	// the last round
+	began time.Time
+	took  time.Duration
 }
 
 // round is one call for several questions.
@@ -107,7 +109,8 @@ type round struct {
 
 type roundCall func(ctx context.Context, keys map[string]bool) (found, error)
 
-// ask waits for the answer of a round, which begins no sooner than interval after the one before.
+// ask waits for the answer of a round, which begins no sooner than interval after the one before, and later when that took long: then
+// Manila, or this machine, has much to do already.
 func (r *rounds) ask(ctx context.Context, key string, interval time.Duration, call roundCall) ([]*Share, error) {
 	r.mu.Lock()
 	if r.next == nil {
@@ -142,7 +145,7 @@ func (r *rounds) ask(ctx context.Context, key string, interval time.Duration, ca
 func (r *rounds) run(interval time.Duration) {
 	for {
 		r.mu.Lock()
-		next, pause := r.next, interval-time.Since(r.began)
+		next, pause := r.next, r.pace(interval)-time.Since(r.began)
 		if next == nil {
 			r.running = false
 			r.mu.Unlock()
@@ -156,9 +159,21 @@ func (r *rounds) run(interval time.Duration) {
 		r.next, r.began = nil, time.Now()
 		r.mu.Unlock()
 		next.answers, next.err = next.call(next.ctx, next.keys)
+		r.mu.Lock()
+		r.took = time.Since(r.began)
+		r.mu.Unlock()
 		next.cancel()
 		close(next.done)
 	}
+}
+
+// pace is the time from the beginning of the last round to that of the next. Where rounds have one, they take a quarter of the time at most.
+func (r *rounds) pace(interval time.Duration) time.Duration {
+	const more, most = 3, 5 * time.Second
+	if interval == 0 {
+		return 0
+	}
+	return max(interval, r.took+min(more*r.took, most))
 }
 
 // find is byName, together with others when there are many: mostly their names are free, and one list says so. Of a name that is not,

@@ -49,7 +49,7 @@ func TestObjectsAreKnown(t *testing.T) {
 			objects(t, s.text(t))
 		})
 	}
-	for _, name := range []string{"namespace.yaml", filepath.Join("examples", "nfs.yaml"), filepath.Join("examples", "cephfs.yaml")} {
+	for _, name := range []string{"namespace.yaml", filepath.Join("examples", "nfs.yaml"), filepath.Join("examples", "nfs-node.yaml"), filepath.Join("examples", "cephfs.yaml")} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			objects(t, file(manifests, name)(t))
@@ -78,7 +78,7 @@ func TestClassesAndSecretsAreTheDriversOwn(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]func(*testing.T) string{
 		"everything": func(t *testing.T) string { t.Helper(); return everything(t) },
-		"nfs":        file(manifests, "examples", "nfs.yaml"), "cephfs": file(manifests, "examples", "cephfs.yaml"),
+		"nfs":        file(manifests, "examples", "nfs.yaml"), "nfs-node": file(manifests, "examples", "nfs-node.yaml"), "cephfs": file(manifests, "examples", "cephfs.yaml"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -40,8 +40,13 @@ type Server struct {
 // Start reads an EncryptionConfiguration with one KMS v2 provider, as a start of kube-apiserver does. Provider is its name,
 // endpoint the plugin's unix:// socket. What runs in the background ends with ctx.
 func Start(ctx context.Context, dir, provider, endpoint string) (*Server, error) {
+	return StartConfigured(ctx, dir, fmt.Sprintf(configuration, provider, endpoint))
+}
+
+// StartConfigured is Start with an EncryptionConfiguration for Secrets.
+func StartConfigured(ctx context.Context, dir, configuration string) (*Server, error) {
 	file := filepath.Join(dir, "encryption-configuration.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, provider, endpoint), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
 		return nil, err
 	}
 	cfg, err := encryptionconfig.LoadEncryptionConfig(ctx, file, false, "")

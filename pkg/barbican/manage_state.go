@@ -1,0 +1,115 @@
+package barbican
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+var (
+	// ErrInUse says that something still needs a key.
+	ErrInUse = errors.New("it is still in use")
+	// ErrNoGeneration says that a keyring has no such generation.
+	ErrNoGeneration = errors.New("the keyring has no such generation")
+)
+
+// KeyState is what a plugin makes of a generation.
+type KeyState string
+
+const (
+	// KeyActive is the generation that wraps.
+	KeyActive KeyState = "active"
+	// KeyPending generations become active a delay after their creation.
+	KeyPending KeyState = "pending"
+	// KeyHeldBack generations become active at an instant that their entry names.
+	KeyHeldBack KeyState = "held back"
+	// KeyOld generations only open what they wrapped.
+	KeyOld KeyState = "old"
+	// KeyStrange generations are not used: the reason is told.
+	KeyStrange KeyState = "strange"
+)
+
+// KeyStatus is a generation, judged.
+type KeyStatus struct {
+	ListedKey
+
+	State      KeyState
+	Activation time.Time // when it may become active, or became so; zero: unknown
+	Why        string    // for strange ones
+	Disputed   bool      // it is strange since another key has the same generation
+	Store      string    // empty: unknown
+	Private    *bool     // nil: unknown
+}
+
+// Assess judges the generations of a listing as plugins do that have the same policy and hold every key, the highest first.
+func Assess(l *Listing, now time.Time, p *Policy) []KeyStatus {
+	out := make([]KeyStatus, 0, len(l.Keys)+len(l.Unread))
+	usable := map[uint64]int{}
+	for _, k := range l.Keys {
+		s := KeyStatus{ListedKey: k, Activation: k.Activation(p.delay())}
+		if err := p.refusal(k, l.Owner); err != nil {
+			s.Why = err.Error()
+		} else {
+			usable[k.Ref.Generation]++ // an expired one, too: so do plugins
+		}
+		if s.Why == "" && !k.Expires.IsZero() && !k.Expires.After(now) {
+			s.Why = "it has expired at " + k.Expires.UTC().Format(time.RFC3339)
+		}
+		out = append(out, s)
+	}
+	for ref, err := range l.Unread {
+		out = append(out, KeyStatus{ListedKey: ListedKey{Ref: ref}, State: KeyStrange, Why: err.Error()})
+	}
+	slices.SortFunc(out, func(a, b KeyStatus) int {
+		return cmp.Or(cmp.Compare(b.Ref.Generation, a.Ref.Generation), cmp.Compare(a.Ref.Secret, b.Ref.Secret))
+	})
+	active := false
+	for i := range out {
+		k := &out[i]
+		if k.Why == "" && usable[k.Ref.Generation] > 1 {
+			k.Why, k.Disputed = "the generation is given to two keys: retire one of them", true
+		}
+		switch {
+		case k.Why != "":
+			k.State = KeyStrange
+		case active:
+			k.State = KeyOld
+		case !k.Activation.After(now):
+			k.State, active = KeyActive, true
+		case k.NotBefore.Equal(k.Activation):
+			k.State = KeyHeldBack
+		default:
+			k.State = KeyPending
+		}
+	}
+	return out
+}
+
+// Retirable is the key of a generation that may be taken out of the keyring, as far as its state tells. Wanted names the secret, too,
+// where several have the generation. The secret of the result is empty when such a generation is not listed any more.
+func Retirable(keys []KeyStatus, wanted KeyRef) (KeyRef, error) {
+	ref := KeyRef{Generation: wanted.Generation}
+	var highest uint64
+	for i := range keys {
+		k := &keys[i]
+		highest = max(highest, k.Ref.Generation)
+		if k.Ref.Generation != wanted.Generation || (wanted.Secret != "" && k.Ref.Secret != wanted.Secret) {
+			continue
+		}
+		switch {
+		case ref.Secret != "":
+			return ref, fmt.Errorf("generation %d is given to two keys, %s and %s: say which (--secret)", ref.Generation, ref.Secret, k.Ref.Secret)
+		case k.State == KeyActive:
+			return ref, fmt.Errorf("%w: generation %d is the active one; rotate first", ErrInUse, ref.Generation)
+		case k.State == KeyPending, k.State == KeyHeldBack:
+			return ref, fmt.Errorf("%w: generation %d becomes active at %s", ErrInUse, ref.Generation, k.Activation.UTC().Format(time.RFC3339))
+		}
+		ref = k.Ref
+	}
+	if ref.Secret == "" && wanted.Generation > highest {
+		return ref, fmt.Errorf("%w: %d is the highest", ErrNoGeneration, highest)
+	}
+	return ref, nil
+}
