@@ -171,10 +171,11 @@ func (k *Keyring) Run(ctx context.Context) error {
 	defer close(k.ended)
 	for {
 		now := time.Now()
+		k.ring = k.ring.Advance(now)
+		k.save(ctx) // before anything is written with the key: a restart has to know
 		k.publish(now)
 		k.release(now)
 		k.tell(ctx)
-		k.save(ctx)
 		k.begin(ctx, now)
 		timer := time.NewTimer(k.rest(now))
 		select {

@@ -42,7 +42,6 @@ func (s *snapshot) unlocked() (n int) {
 
 // publish makes what Run knows visible to requests.
 func (k *Keyring) publish(now time.Time) {
-	k.ring = k.ring.Advance(now)
 	next := &snapshot{
 		keys: maps.Clone(k.keys), wanted: map[string]want{}, lists: k.ring.ListsFrom(now), listed: k.ring.listed,
 		lack: k.ring.Lack(now), behind: k.ring.Complete(now), view: k.ring.view(now),
