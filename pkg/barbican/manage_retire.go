@@ -12,8 +12,8 @@ type RetireSpec struct {
 	Generation uint64
 	Secret     string // of several keys that have the generation; empty: there is one
 	Policy     *Policy
-	// InUse says how many objects are still wrapped with a key id, or fails when that is not known; nil asks nobody.
-	InUse func(keyID string) (int64, error)
+	// Unused proves that nothing needs a key id, or is an error; nil retires it whether it is in use or not.
+	Unused func(ctx context.Context, keyID string) error
 	// Delete also deletes the secret, for good.
 	Delete bool
 }
@@ -43,12 +43,9 @@ func (m *Manager) Retire(ctx context.Context, spec RetireSpec) (*Retired, error)
 		}
 		out.Key = ref
 	}
-	if spec.InUse != nil {
-		switch n, err := spec.InUse(ref.KeyID()); {
-		case err != nil:
+	if spec.Unused != nil {
+		if err := spec.Unused(ctx, ref.KeyID()); err != nil {
 			return nil, err
-		case n > 0:
-			return nil, fmt.Errorf("%w: %d objects are wrapped with generation %d (%s)", ErrInUse, n, ref.Generation, ref.KeyID())
 		}
 	}
 	if spec.Delete {

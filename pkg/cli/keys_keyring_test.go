@@ -96,11 +96,11 @@ func TestKeysLife(t *testing.T) {
 
 	retire := []string{"retire", "1", keyring, delay, "--delete-secret"}
 	w := v.world()
-	w.files["used.json"] = fmt.Sprintf(`{"complete": true, "keys": [{"keyId": %q, "count": 2}, {"keyId": %q, "count": 3}]}`, first.Key.KeyID, first.Key.KeyID)
-	if code := w.main(append([]string{"keys"}, append(retire, "--scan-report=used.json")...)...); code != exitFailure || !strings.Contains(w.errs.String(), "it is still in use: 5 objects") {
+	w.files["used.json"] = fmt.Sprintf(`{"prefix": "/registry/", "complete": true, "keys": [{"keyId": %q, "count": 2}, {"keyId": %q, "count": 3}]}`, first.Key.KeyID, first.Key.KeyID)
+	if code := w.main(append([]string{"keys"}, append(retire, "--scan-report=used.json")...)...); code != exitFailure || !strings.Contains(w.errs.String(), "5 objects are stored with") {
 		t.Errorf("exit %d: %s", code, w.errs.String())
 	}
-	w.files["free.json"] = fmt.Sprintf(`{"complete": true, "keys": [{"keyId": %q, "count": 2}]}`, next.Key.KeyID)
+	w.files["free.json"] = fmt.Sprintf(`{"prefix": "/registry/", "complete": true, "keys": [{"keyId": %q, "count": 2}]}`, next.Key.KeyID)
 	if code := w.main(append([]string{"keys"}, append(retire, "--scan-report=free.json")...)...); code != exitOK || !strings.Contains(w.out.String(), "was deleted") {
 		t.Errorf("exit %d: %s", code, w.errs.String())
 	}
@@ -172,14 +172,15 @@ func TestKeysMistakes(t *testing.T) {
 		"a long cluster": {[]string{"init", "--cluster-id=" + strings.Repeat("é", 200)}, []string{"--name: 419 bytes", "--cluster-id: it is too long to be registered"}},
 		"list":           {[]string{"list", "--keyring=X", "--allowed-creators=any,me", "--activation-delay=-1s"}, []string{`--keyring: "X" has to be the UUID`, "--allowed-creators: with any", "--activation-delay: -1s is negative"}},
 		"rotate":         {[]string{"rotate", "--endpoint=unix:///k", "--timeout=0s"}, []string{"--keyring (MOORING_KEYRING) is missing", "--endpoint: it is only for --wait", "--timeout: 0s"}},
-		"retire":         {[]string{"retire"}, []string{"0 arguments", "--scan-report (MOORING_SCAN_REPORT) is missing", "--keyring (MOORING_KEYRING) is missing"}},
+		"retire":         {[]string{"retire"}, []string{"0 arguments", "--etcd-endpoints (MOORING_ETCD_ENDPOINTS) or --scan-report is missing", "--keyring (MOORING_KEYRING) is missing"}},
 		"generations":    {[]string{"retire", "0", "--secret=x", "--scan-report=none.json"}, []string{`"0" has to be the number of a generation`, "--secret: ", "--scan-report: open none.json"}},
+		"a snapshot":     {[]string{"retire", "1", "--etcd-snapshot=s.db"}, []string{"--etcd-snapshot: a snapshot does not tell"}},
 		"no report":      {[]string{"retire", "1", "--scan-report=a.json,b.json,c.json"}, []string{"a.json is no report of a scan", "b.json: the scan is not complete", "c.json: "}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld()
-			w.files["a.json"], w.files["b.json"], w.files["c.json"] = "{}", `{"complete": false, "keys": []}`, "["
+			w.files["a.json"], w.files["b.json"], w.files["c.json"] = "{}", `{"prefix": "/registry/", "complete": false, "keys": []}`, "["
 			if code := w.main(append([]string{"keys"}, c.args...)...); code != exitUsage {
 				t.Errorf("exit %d", code)
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"mooring/pkg/barbican"
+	"mooring/pkg/barbican/scan"
 	"mooring/pkg/openstack"
 )
 
@@ -19,8 +20,8 @@ func keysRetire() *mode {
 		name:  "retire",
 		short: "Takes a generation that nothing needs any more out of a keyring",
 		long: "keys retire takes a generation out of the keyring, and with --delete-secret deletes its key for good, in this order. It refuses for the generation that is active and for those\n" +
-			"that are still to become so, and unless the report of a complete \"mooring keys scan\" of every etcd shows that no object needs the key. Plugins that hold the key decrypt\n" +
-			"with it until they are restarted. Backups of etcd from the time when it was in use need it, too.",
+			"that are still to become so, and unless a scan of etcd shows that no object needs the key: one that it makes itself (--etcd-endpoints), or reports of \"mooring keys scan --output=json\", one for\n" +
+			"each etcd that kube-apiserver has. Plugins that hold the key decrypt with it until they are restarted. Backups of etcd from when it was in use need it, too.",
 		tool:    true,
 		options: &keysRetireOptions{},
 	}
@@ -31,16 +32,18 @@ type keysRetireOptions struct {
 
 	secret  string
 	reports []string
+	etcd    etcdOptions
 	force   bool
 	remove  bool
 
 	generation uint64
-	scans      []scanReport
+	scans      []*scan.Report
 }
 
 func (o *keysRetireOptions) flags(f *pflag.FlagSet) {
 	o.keysOptions.flags(f)
 	f.StringSliceVar(&o.reports, "scan-report", nil, "file with the JSON that \"mooring keys scan --output=json\" printed; one for each etcd")
+	o.etcd.flags(f)
 	f.BoolVar(&o.force, "force", false, "retire the generation whether it is in use or not: what is still wrapped with it can't be read any more, once the plugins are restarted")
 	f.BoolVar(&o.remove, "delete-secret", false, "delete the key in Barbican, too, for good")
 	f.StringVar(&o.secret, "secret", "", "UUID of the key's secret, where the keyring has several keys of that generation")
@@ -61,12 +64,15 @@ func (o *keysRetireOptions) arguments(args []string) []error {
 }
 
 func (o *keysRetireOptions) check(env *Env) []error {
-	wrong := o.keysOptions.check(env)
+	wrong := append(o.keysOptions.check(env), o.etcd.check(env)...)
 	if id, ok := openstack.ParseUUID(o.secret); o.secret != "" && (!ok || id != o.secret) {
 		wrong = append(wrong, fmt.Errorf("--secret: %q has to be the UUID of a secret in Barbican, in lower case", o.secret))
 	}
-	if len(o.reports) == 0 && !o.force {
-		wrong = append(wrong, errors.New("--scan-report (MOORING_SCAN_REPORT) is missing: the file with the JSON of a scan (mooring keys scan --output=json) that shows that nothing needs the key"))
+	if len(o.reports) == 0 && !o.etcd.given() && !o.force {
+		wrong = append(wrong, errors.New("--etcd-endpoints (MOORING_ETCD_ENDPOINTS) or --scan-report is missing: where it is seen that nothing needs the key"))
+	}
+	if o.etcd.snapshot != "" {
+		wrong = append(wrong, errors.New("--etcd-snapshot: a snapshot does not tell what was written since; look into etcd itself"))
 	}
 	for _, name := range o.reports {
 		report, err := readScanReport(env, name)
@@ -79,42 +85,40 @@ func (o *keysRetireOptions) check(env *Env) []error {
 	return wrong
 }
 
-// scanReport is what is needed of a scan's report.
-type scanReport struct {
-	Complete *bool `json:"complete"`
-	Keys     *[]struct {
-		KeyID string `json:"keyId"`
-		Count int64  `json:"count"`
-	} `json:"keys"`
-}
-
-func readScanReport(env *Env, name string) (r scanReport, err error) {
+func readScanReport(env *Env, name string) (*scan.Report, error) {
 	data, err := env.ReadFile(name)
 	if err != nil {
-		return r, err
+		return nil, err
 	}
+	var r scan.Report
 	if err := json.Unmarshal(data, &r); err != nil {
-		return r, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	switch {
-	case r.Complete == nil || r.Keys == nil:
-		return r, fmt.Errorf("%s is no report of a scan: it has no \"complete\" or no \"keys\"", name)
-	case !*r.Complete:
-		return r, fmt.Errorf("%s: the scan is not complete: it proves nothing", name)
+	case r.Prefix == "" || r.Keys == nil:
+		return nil, fmt.Errorf("%s is no report of a scan", name)
+	case !r.Complete:
+		return nil, fmt.Errorf("%s: the scan is not complete: it proves nothing", name)
 	}
-	return r, nil
+	return &r, nil
 }
 
-// objects is how many objects the reports have that a key id is needed for.
-func (o *keysRetireOptions) objects(keyID string) (n int64, _ error) {
-	for _, r := range o.scans {
-		for _, k := range *r.Keys {
-			if k.KeyID == keyID {
-				n += k.Count
-			}
+// unused proves that nothing needs a key.
+func (o *keysRetireOptions) unused(ctx context.Context, p *process, keyID string) error {
+	scans := o.scans
+	if o.etcd.given() {
+		report, err := o.etcd.scan(ctx, p)
+		if err != nil {
+			return err
+		}
+		scans = append(scans, report)
+	}
+	for _, report := range scans {
+		if err := report.Unused(keyID); err != nil {
+			return err
 		}
 	}
-	return n, nil
+	return nil
 }
 
 // retired is the result in JSON.
@@ -130,7 +134,7 @@ func (o *keysRetireOptions) run(ctx context.Context, p *process) error {
 	if o.force {
 		o.warn(p)
 	} else {
-		spec.InUse = o.objects
+		spec.Unused = func(ctx context.Context, keyID string) error { return o.unused(ctx, p, keyID) }
 	}
 	line := p.progress()
 	line.show(0, 0, "retiring the key")
@@ -161,7 +165,7 @@ func (o *keysRetireOptions) run(ctx context.Context, p *process) error {
 
 // warn says what --force may cost.
 func (o *keysRetireOptions) warn(p *process) {
-	text := "generation %d is retired whether it is in use or not: objects in etcd that are wrapped with it can't be read any more once the plugins are restarted, until it is put back"
+	text := "generation %d is retired whether it is in use or not: objects in etcd that are wrapped with it can't be read any more once the plugins are restarted"
 	if o.remove {
 		text = "generation %d is deleted whether it is in use or not: objects in etcd, and in backups of it, that are wrapped with it are lost for good"
 	}

@@ -1,6 +1,7 @@
 package barbican_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -77,16 +78,17 @@ func TestKeysLife(t *testing.T) {
 // retire takes the first generation out, and deletes it then.
 func retire(t *testing.T, a *api, m *barbican.Manager, first, next *barbican.Made) {
 	t.Helper()
-	spec := barbican.RetireSpec{Container: first.Container, Generation: 1, Policy: atOnce(), InUse: func(id string) (int64, error) {
+	used := errors.New("used")
+	spec := barbican.RetireSpec{Container: first.Container, Generation: 1, Policy: atOnce(), Unused: func(_ context.Context, id string) error {
 		if id != first.Key.KeyID() {
 			t.Errorf("it asks for %s", id)
 		}
-		return 1, nil
+		return used
 	}}
-	if _, err := m.Retire(t.Context(), spec); !errors.Is(err, barbican.ErrInUse) {
+	if _, err := m.Retire(t.Context(), spec); !errors.Is(err, used) {
 		t.Errorf("in use: %v", err)
 	}
-	spec.InUse = nil
+	spec.Unused = nil
 	got, err := m.Retire(t.Context(), spec)
 	if err != nil || !got.Removed || got.Deleted || got.Key != first.Key {
 		t.Errorf("%+v, %v", got, err)
