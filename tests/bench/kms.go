@@ -18,8 +18,8 @@ import (
 	"mooring/tests/peer/process"
 )
 
-// rarely is a poll interval for figures that no poll may disturb.
-var rarely = []string{"--poll-interval=1h", "--activation-delay=2h"}
+// rarely are flags for figures that no poll may disturb.
+func rarely() []string { return []string{"--poll-interval=1h", "--activation-delay=2h"} }
 
 func measureKMS(ctx context.Context, b *bench) error {
 	for _, measure := range []func(context.Context, *bench) error{measureKMSCalls, measureKMSIdle, measureKMSRestart} {
@@ -91,7 +91,7 @@ func operations(ctx context.Context, client kmsapi.KeyManagementServiceClient) (
 // measureKMSCalls times calls with 1 and 64 clients. The floor is a gRPC server in a process of its own, on a unix socket as the
 // plugin is, that answers Status with nothing around it.
 func measureKMSCalls(ctx context.Context, b *bench) error {
-	return withKeyring(ctx, b, rarely, func(ctx context.Context, c *kmsplugin.Cloud, p *kmsplugin.Plugin) (err error) {
+	return withKeyring(ctx, b, rarely(), func(ctx context.Context, c *kmsplugin.Cloud, p *kmsplugin.Plugin) (err error) {
 		ops, err := operations(ctx, p)
 		if err != nil {
 			return err
@@ -287,7 +287,7 @@ func measureKMSIdle(ctx context.Context, b *bench) error {
 // their return. Each is the worst of several.
 func measureKMSRestart(ctx context.Context, b *bench) error {
 	const times, away = 3, 6 * time.Second // by then it tries at its slowest
-	return withKeyring(ctx, b, rarely, func(ctx context.Context, c *kmsplugin.Cloud, p *kmsplugin.Plugin) error {
+	return withKeyring(ctx, b, rarely(), func(ctx context.Context, c *kmsplugin.Cloud, p *kmsplugin.Plugin) error {
 		ops, err := operations(ctx, p)
 		if err := errors.Join(err, p.Stop()); err != nil {
 			return err
@@ -309,7 +309,7 @@ func measureKMSRestart(ctx context.Context, b *bench) error {
 func restartInOutage(ctx context.Context, b *bench, c *kmsplugin.Cloud, ops []operation, away time.Duration) (answer, first time.Duration, err error) {
 	back := c.Faults.Add(openstacksim.Fault{Drop: true})
 	defer back()
-	p, err := c.Start(ctx, b.mooring, rarely...)
+	p, err := c.Start(ctx, b.mooring, rarely()...)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -14,6 +14,12 @@
 // how many polls there were, so that nothing hides in the difference. Figures "in all" count everything that reached the cloud,
 // logins and version documents included.
 //
+// # Ratios
+//
+// A call of the KMS plugin is compared with Status, which does nothing, in the same run: in each of several rounds all calls have
+// their turns, many times, one kind after the other, and a ratio is the median of the rounds'. With 64 clients a turn belongs to one
+// kind of call, so that none waits in another's queue. The floor beside them is a gRPC server that does nothing, in a process of its own.
+//
 // # Limits
 //
 // A limit on time is measured on the machine at hand, with nothing else of this command running; it is no part of the tests.

@@ -57,7 +57,7 @@ func TestOutage(t *testing.T) {
 		t.Errorf("%v keys are held, want 2", got)
 	}
 
-	r.Cloud.Close()
+	r.Close()
 	gone := time.Now()
 	for time.Since(gone) < 5*poll {
 		if got := ask(t.Context(), p, wrapped); got != served {
@@ -112,8 +112,8 @@ func TestRestartInOutage(t *testing.T) {
 	read(t, r.apiserver(t, "restart"), 1, stored, false)
 }
 
-// failures are the ways in which Barbican can fail, and what is said meanwhile when there is no key yet: by the plugin that lists
-// the keyring, and by one that fetches the key.
+// failure is a way in which Barbican can fail, and what is said meanwhile when there is no key yet: by a plugin that lists the
+// keyring, and by one that fetches the key.
 type failure struct {
 	name        string
 	fault       openstacksim.Fault
@@ -148,10 +148,10 @@ func failures() []failure {
 func TestBarbicanFails(t *testing.T) {
 	t.Parallel()
 	var group sync.WaitGroup
-	for _, f := range failures() {
+	for _, f := range failures() { //nolint:paralleltest // they run beside each other: goroutines start them
 		for stage, path := range map[string]string{"list": "^/v1/containers/", "fetch": "/payload$"} {
 			group.Go(func() {
-				t.Run(f.name+" in a "+stage, func(t *testing.T) { //nolint:paralleltest // they run beside each other, see above
+				t.Run(f.name+" in a "+stage, func(t *testing.T) {
 					f.fault.Service, f.fault.Method, f.fault.Path = openstacksim.ServiceBarbican, http.MethodGet, path
 					want := f.listed
 					if stage == "fetch" {

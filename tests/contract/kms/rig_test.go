@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	kmsapi "k8s.io/kms/apis/v2"
-
 	"mooring/pkg/barbican"
 	"mooring/tests/peer/apiserver"
 	"mooring/tests/peer/kmsplugin"
@@ -179,15 +177,4 @@ func read(t *testing.T, s *apiserver.Server, i int, stored []byte, wantStale boo
 	if err != nil || string(got) != object || stale != wantStale {
 		t.Fatalf("read %q, stale %v (want %v), %v", got, stale, wantStale, err)
 	}
-}
-
-// dial makes another client of the plugin.
-func (r *rig) dial(t *testing.T) kmsapi.KeyManagementServiceClient {
-	t.Helper()
-	conn, err := kmsplugin.Dial(r.Socket())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() }) // its only error is that it is closed
-	return kmsapi.NewKeyManagementServiceClient(conn)
 }

@@ -84,8 +84,10 @@ func (c *Cloud) Close() {
 
 func (c *Cloud) cloudsFile() string { return filepath.Join(c.dir, "clouds.yaml") }
 
-// Socket is where the plugin listens, Endpoint the same as flags have it.
-func (c *Cloud) Socket() string   { return filepath.Join(c.dir, "kms.sock") }
+// Socket is where the plugin listens.
+func (c *Cloud) Socket() string { return filepath.Join(c.dir, "kms.sock") }
+
+// Endpoint is the socket as flags and an EncryptionConfiguration have it.
 func (c *Cloud) Endpoint() string { return "unix://" + c.Socket() }
 
 // AddKey makes a key of random bytes and puts it into the keyring.
