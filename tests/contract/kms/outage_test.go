@@ -152,12 +152,12 @@ func TestBarbicanFails(t *testing.T) {
 		for stage, path := range map[string]string{"list": "^/v1/containers/", "fetch": "/payload$"} {
 			group.Go(func() {
 				t.Run(f.name+" in a "+stage, func(t *testing.T) {
-					f.fault.Service, f.fault.Method, f.fault.Path = openstacksim.ServiceBarbican, http.MethodGet, path
-					want := f.listed
+					fault, want := f.fault, f.listed
+					fault.Service, fault.Method, fault.Path = openstacksim.ServiceBarbican, http.MethodGet, path
 					if stage == "fetch" {
 						want = f.got
 					}
-					fails(t, f.fault, want)
+					fails(t, fault, want)
 				})
 			})
 		}
