@@ -57,9 +57,8 @@ generate: ## write again what is generated from code: references, goldens, manif
 	$(MAKE) --no-print-directory manifests
 
 fuzz: ## run every fuzz target for FUZZTIME
-	@set -e; for p in $$(grep -rl --include='*_test.go' '^func Fuzz' pkg | xargs -n1 dirname | sort -u); do \
-	  for f in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' $$p | awk '{print $$2}' | sort -u); do \
-	    echo "fuzz ./$$p $$f"; go test ./$$p -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME); done; done
+	@set -e; for t in $$(grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' pkg | sed 's|/[^/]*:func |:|' | sort -u); do \
+	  echo "fuzz ./$$t"; go test "./$${t%:*}" -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(FUZZTIME); done
 
 bench: build ## measure what is promised (calls, times, memory): a table, and bench.jsonl; fails beyond a limit
 	cd tests && $(GOBUILD) -o ../$(BIN)/bench ./bench
