@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-
-	"mooring/pkg/openstack"
 )
 
 // The metadata of access rules that the driver made (from microversion 2.45 on). ClusterKey is there, too, where the cluster has an id.
@@ -77,11 +75,7 @@ func (r *Rule) advice(own bool) string {
 // CephxRules are the active cephx rules of a share with their keys: those for users in their order, then those that the driver has made for a
 // cluster, the oldest first.
 func (c *Client) CephxRules(ctx context.Context, share, cluster string, users ...string) ([]Rule, error) {
-	valid, ok := openstack.ParseUUID(share)
-	if !ok {
-		return nil, fmt.Errorf("share %q: %w", share, openstack.ErrNotFound)
-	}
-	a, err := connect(ctx, c.session)
+	a, valid, err := c.reach(ctx, share)
 	if err != nil {
 		return nil, err
 	}

@@ -190,11 +190,7 @@ func nextInStatus(o *Observed) (step Step, settled bool) {
 // The error is openstack.ErrNotFound when there is no such share, ErrOtherAccess when the node is in already in another way.
 func (c *Client) Admit(ctx context.Context, share string, w *Admission) (*Rule, error) {
 	defer c.options.Metrics.during("publish")()
-	id, ok := openstack.ParseUUID(share)
-	if !ok {
-		return nil, fmt.Errorf("share %q: %w", share, openstack.ErrNotFound)
-	}
-	a, err := connect(ctx, c.session)
+	a, id, err := c.reach(ctx, share)
 	if err != nil {
 		return nil, err
 	}

@@ -87,11 +87,7 @@ func nextReady(o *ExpandSeen) Step {
 // in use. A share that has more than most GiB (0: any) is an ErrTooLarge. It can be called again after any error.
 func (c *Client) Expand(ctx context.Context, id string, size, most int) (*Share, error) {
 	defer c.options.Metrics.during("expand")()
-	valid, ok := openstack.ParseUUID(id)
-	if !ok {
-		return nil, noShareID(id)
-	}
-	a, err := connect(ctx, c.session)
+	a, valid, err := c.reach(ctx, id)
 	if err != nil {
 		return nil, err
 	}

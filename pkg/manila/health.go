@@ -126,11 +126,7 @@ func explainIllnesses(found []Illness, message string) {
 
 // ShareHealth diagnoses one share. The error is openstack.ErrNotFound when there is none.
 func (c *Client) ShareHealth(ctx context.Context, id string) (*Health, error) {
-	valid, ok := openstack.ParseUUID(id)
-	if !ok {
-		return nil, noShareID(id)
-	}
-	a, err := connect(ctx, c.session)
+	a, valid, err := c.reach(ctx, id)
 	if err != nil {
 		return nil, err
 	}

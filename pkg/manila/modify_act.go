@@ -21,11 +21,7 @@ import (
 // ErrUnchangeable is told before anything is done.
 func (c *Client) Modify(ctx context.Context, id string, change *Change) error {
 	defer c.options.Metrics.during("modify")()
-	valid, ok := openstack.ParseUUID(id)
-	if !ok {
-		return noShareID(id)
-	}
-	a, err := connect(ctx, c.session)
+	a, valid, err := c.reach(ctx, id)
 	if err != nil {
 		return err
 	}
