@@ -134,10 +134,7 @@ func (e *expansion) act(ctx context.Context, step Step) error {
 		e.waited++
 		return e.look(ctx)
 	default:
-		if e.seen.Share == nil {
-			return fmt.Errorf("share %s: %w", e.id, step.Err)
-		}
-		if errors.Is(step.Err, ErrTooLarge) {
+		if e.seen.Share == nil || errors.Is(step.Err, ErrTooLarge) {
 			return fmt.Errorf("share %s: %w", e.id, step.Err)
 		}
 		return explain(step.Err, e.seen.Share, e.api.message(ctx, e.id))

@@ -194,8 +194,7 @@ func (r *survey) read(ctx context.Context, offset, limit int) ([]*Share, error) 
 }
 
 func (r *survey) diagnose(s *Share) []Illness {
-	of := s.Metadata[ClusterKey]
-	if r.cluster != "" && of != "" && of != r.cluster || s.Protocol != NFS && s.Protocol != CEPHFS {
+	if !mayOwn(r.cluster, s.Metadata) || !s.known() {
 		return nil
 	}
 	return Diagnose(s, r.replicas[s.ID])

@@ -130,7 +130,7 @@ func (c *Client) Shares(ctx context.Context, cluster, token string, limit int) (
 	p := pager[*Share]{
 		id: func(s *Share) string { return s.ID },
 		keep: func(s *Share) bool {
-			return mayOwn(cluster, s.Metadata) && (s.Protocol == NFS || s.Protocol == CEPHFS) && Classify(s.Status).Usable()
+			return mayOwn(cluster, s.Metadata) && s.known() && Classify(s.Status).Usable()
 		},
 	}
 	p.read = func(ctx context.Context, offset, limit int) ([]*Share, error) {

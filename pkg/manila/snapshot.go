@@ -203,7 +203,7 @@ func (t *taking) act(ctx context.Context, step Step) error {
 		if errors.Is(step.Err, ErrIncompatible) {
 			return step.Err
 		}
-		return fmt.Errorf("%w: snapshot %s is %s: %s", step.Err, s.ID, s.Status, cmp.Or(t.api.message(ctx, s.ID), "Manila has no message about it"))
+		return fmt.Errorf("%w: snapshot %s is %s: %s", step.Err, s.ID, s.Status, orNoMessage(t.api.message(ctx, s.ID)))
 	}
 }
 

@@ -42,6 +42,9 @@ type Share struct {
 	CreatedAt                       time.Time
 }
 
+// known says whether the share's protocol is one that is mounted here.
+func (s *Share) known() bool { return s.Protocol == NFS || s.Protocol == CEPHFS }
+
 // FileSystem is the name of the CephFS file system that the share is in; empty when Manila does not tell, and then it is the default one.
 func (s *Share) FileSystem() string {
 	for option := range strings.SplitSeq(s.Metadata[MountOptionsKey], ",") {
