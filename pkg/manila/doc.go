@@ -8,5 +8,7 @@
 // Errors are sentinels for errors.Is, with Manila's own words around them. Once Manila has accepted a create, every error is
 // an ErrPending, too: the share may be there, and the caller has to come back until the end is known.
 //
+// Shares of the Manila CSI plugin of cloud-provider-openstack (CPO in comments) are taken as they are.
+//
 // The calls follow Manila's API v2 (api-ref "Shared File Systems API"), statuses manila/common/constants.py.
 package manila

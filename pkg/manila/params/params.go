@@ -2,7 +2,7 @@
 // volumeAttributes of PersistentVolumes, and keys of secrets with an OpenStack credential. The table parses them, validates them and documents
 // them (Markdown), so the three can't differ.
 //
-// The keys and their meaning are those of cloud-provider-openstack's Manila CSI plugin, whose users bring their classes and
+// The keys and their meaning are those of the Manila CSI plugin of cloud-provider-openstack (CPO in comments), whose users bring their classes and
 // volumes along. Two things are stricter: a key that is not in the table is a mistake, and so is a value that has no meaning.
 package params
 
