@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"mooring/pkg/kubernetes"
 	"mooring/pkg/manila"
 )
 
@@ -41,7 +40,7 @@ func (o *sharesOrphansOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.remove, "delete", false, "delete what is found, one after the other; each is looked at once more before")
 	alone(f, "delete")
 	f.DurationVar(&o.minAge, "min-age", time.Hour, "what is younger is left alone: its PersistentVolume may be still to come")
-	f.BoolVar(&o.evenIfEmpty, "even-if-empty", false, "go on although the cluster has no PersistentVolume of the driver at all: it is the right cluster")
+	f.BoolVar(&o.evenIfEmpty, "even-if-empty", false, "go on although the cluster knows nothing that carries its id: it is the right cluster")
 }
 
 func (o *sharesOrphansOptions) check(env *Env) []error {
@@ -67,7 +66,7 @@ func (o *sharesOrphansOptions) run(ctx context.Context, p *process) error {
 	if err != nil {
 		return fmt.Errorf("nothing was deleted, since not everything could be listed: %w", err)
 	}
-	known, err := o.known(ctx, slices.ContainsFunc(have.Shares, ours))
+	known, err := o.known(ctx, have)
 	if err != nil {
 		return fmt.Errorf("nothing was deleted, since not everything could be listed: %w", err)
 	}
@@ -95,7 +94,7 @@ func (o *sharesOrphansOptions) delete(ctx context.Context, client *manila.Client
 	if err != nil {
 		return "not deleted", err
 	}
-	known, err := o.known(ctx, true)
+	known, err := o.known(ctx, now)
 	if err != nil {
 		return "not deleted", err
 	}
@@ -111,9 +110,9 @@ func (o *sharesOrphansOptions) delete(ctx context.Context, client *manila.Client
 	return "deleted", nil
 }
 
-// known reads what the cluster knows. It is an error when the cluster knows no volume of the driver, although there are shares: then it
-// is most likely another cluster.
-func (o *sharesOrphansOptions) known(ctx context.Context, thereAreShares bool) (*manila.Known, error) {
+// known reads what the cluster knows. It is an error when something carries the id and the cluster knows nothing of that: then it is most
+// likely another cluster, which may well have volumes of the driver.
+func (o *sharesOrphansOptions) known(ctx context.Context, have *manila.Inventory) (*manila.Known, error) {
 	known := &manila.Known{}
 	claims, err := o.kubernetes.Claims(ctx) // before the volumes: one that has got its volume meanwhile has it in that list
 	if err != nil {
@@ -126,19 +125,26 @@ func (o *sharesOrphansOptions) known(ctx context.Context, thereAreShares bool) (
 	if err != nil {
 		return nil, err
 	}
-	if thereAreShares && !o.evenIfEmpty && !slices.ContainsFunc(volumes, func(v kubernetes.PersistentVolume) bool { return slices.Contains(o.drivers, v.Driver) }) {
-		return nil, fmt.Errorf("shares carry the id %q, and the cluster of the kubeconfig has no PersistentVolume of %q: is it the right cluster? If it is, say --even-if-empty", o.clusterID, o.drivers)
-	}
+	own := &manila.Known{}
 	for i := range volumes {
 		v := &volumes[i] // of any driver: what somebody has is no orphan
 		known.Volumes = append(known.Volumes, manila.KnownVolume{Name: v.Name, Handle: v.Handle, ShareID: v.Attributes["shareID"], ShareName: v.Attributes["shareName"]})
+		if slices.Contains(o.drivers, v.Driver) {
+			own.Volumes = append(own.Volumes, known.Volumes[i])
+		}
 	}
 	contents, err := o.kubernetes.SnapshotContents(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range contents {
+	for i, c := range contents {
 		known.Contents = append(known.Contents, manila.KnownContent{VolumeHandle: c.VolumeHandle, Handles: c.Handles})
+		if slices.Contains(o.drivers, c.Driver) {
+			own.Contents = append(own.Contents, known.Contents[i])
+		}
+	}
+	if o.marked(have) && !o.evenIfEmpty && !manila.Knows(o.clusterID, have, own) {
+		return nil, fmt.Errorf("shares or snapshots carry the id %q, and the cluster of the kubeconfig has none of them in a PersistentVolume or VolumeSnapshotContent of %q: is it the right cluster? If it is, say --even-if-empty", o.clusterID, o.drivers)
 	}
 	attachments, err := o.kubernetes.Attachments(ctx)
 	if err != nil {
@@ -151,6 +157,12 @@ func (o *sharesOrphansOptions) known(ctx context.Context, thereAreShares bool) (
 		known.Nodes = append(known.Nodes, a.Node)
 	}
 	return known, nil
+}
+
+// marked says whether anything carries the cluster's id.
+func (o *sharesOrphansOptions) marked(have *manila.Inventory) bool {
+	return slices.ContainsFunc(have.Shares, func(s *manila.Share) bool { return s.Metadata[manila.ClusterKey] == o.clusterID }) ||
+		slices.ContainsFunc(have.Snapshots, func(s *manila.Snapshot) bool { return s.Metadata[manila.ClusterKey] == o.clusterID })
 }
 
 func (o *sharesOrphansOptions) show(p *process, found []foundOrphan) error {

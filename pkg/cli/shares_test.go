@@ -260,9 +260,24 @@ func TestSharesOrphansRefuse(t *testing.T) {
 		p.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Path: path, Status: 403, Count: 1})
 		refused(path, "nothing was deleted, since not everything could be listed")
 	}
-	refused("another driver", `has no PersistentVolume of ["x.example"]: is it the right cluster?`, "--driver-name=x.example")
+	refused("another driver", `in a PersistentVolume or VolumeSnapshotContent of ["x.example"]: is it the right cluster?`, "--driver-name=x.example")
 	if code, _, errs := p.run(append(orphansOf, "--driver-name=x.example", "--even-if-empty")...); code != exitOK {
 		t.Errorf("exit %d: %s", code, errs)
+	}
+}
+
+// TestSharesOrphansOfAnotherCluster: a kubeconfig of another cluster that has volumes of the driver, too, deletes nothing.
+func TestSharesOrphansOfAnotherCluster(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	used := p.share(t, "pvc-a", "c1").Share.ID
+	p.volume("pvc-z", "manila.csi.openstack.org", p.share(t, "pvc-z", "c2").Share.ID)
+	code, out, errs := p.run(append(orphansOf, "--delete")...)
+	if code != exitFailure || out != "" || !strings.Contains(errs, "is it the right cluster?") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	if _, err := p.client.Share(t.Context(), used); err != nil {
+		t.Error(err)
 	}
 }
 

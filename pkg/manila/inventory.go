@@ -79,6 +79,9 @@ func (c *Client) Reread(ctx context.Context, have *Inventory, o *Orphan) (*Inven
 		var s *Share
 		s, err = a.get(ctx, o.ID)
 		now.Shares = replace(have.Shares, s, func(s *Share) bool { return s.ID == o.ID })
+		if err == nil {
+			now.Rules, err = a.rulesOf(ctx, []*Share{{ID: o.ID}})
+		}
 	case KindSnapshot:
 		var s *Snapshot
 		s, err = a.snapshot(ctx, o.ID)

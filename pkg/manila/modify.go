@@ -134,8 +134,8 @@ func checkAccess(c *Change, o *ModifySeen) (step Step, ok bool) {
 		return Step{Action: ActionFail, Err: fmt.Errorf("%w: access rules have no metadata before %s, so it is not known which of them are the driver's", ErrTooOld, ruleMetadata)}, false
 	case !o.RulesKnown:
 		return Step{Action: ActionListRules}, false
-	case mode == "" && !slices.ContainsFunc(o.Rules, func(r Rule) bool { return r.ownedBy(c.Cluster) }):
-		return refuse("the driver made none of its access rules, so it changes none (those with the metadata %s=%s and this cluster's %s are the driver's)", ManagedByKey, ManagedBy, ClusterKey), false
+	case mode == "" && !slices.ContainsFunc(o.Rules, func(r Rule) bool { return r.changeableBy(c.Cluster) }):
+		return refuse("the driver made none of its access rules with the share, so it changes none (those with the metadata %s=%s and this cluster's %s are the driver's)", ManagedByKey, ManagedBy, ClusterKey), false
 	}
 	for _, g := range c.grants(o) {
 		if err := checkLevel(c, o, g); err != nil {
@@ -151,13 +151,19 @@ func checkLevel(c *Change, o *ModifySeen, g Grant) error {
 	switch {
 	case r == nil || r.Level == g.Level:
 		return nil
-	case !r.ownedBy(c.Cluster):
+	case !r.changeableBy(c.Cluster):
 		return fmt.Errorf("%w: its access rule %s for %s %s is %s and not the driver's to change", ErrUnchangeable, r.ID, r.Kind, r.To, r.Level)
 	case r.Kind == KindCephx && r.State != "error" && !o.InPlace:
 		return fmt.Errorf("%w: its cephx user %s has %s access, and before microversion %s only another key comes with %s: whoever has it mounted would be cut off",
 			ErrUnchangeable, r.To, r.Level, levelUpdate, g.Level)
 	}
 	return nil
+}
+
+// changeableBy says whether a rule is one of those that a change is about. A node's is not: Admit and Dismiss see to those, and without
+// it a pod would lose its volume.
+func (r *Rule) changeableBy(cluster string) bool {
+	return r.ownedBy(cluster) && len(r.Nodes()) == 0 && !r.left()
 }
 
 func find(rules []Rule, g Grant) *Rule {
@@ -171,7 +177,7 @@ func find(rules []Rule, g Grant) *Rule {
 func (c *Change) grants(o *ModifySeen) []Grant {
 	var now []Grant
 	for i := range o.Rules {
-		if r := &o.Rules[i]; r.ownedBy(c.Cluster) {
+		if r := &o.Rules[i]; r.changeableBy(c.Cluster) {
 			now = append(now, Grant{r.Kind, r.To, r.Level})
 		}
 	}
@@ -206,18 +212,18 @@ func nextAccess(c *Change, o *ModifySeen) Step {
 	if step, ok := nextInPlace(c, wanted, o); ok {
 		return step
 	}
-	if slices.ContainsFunc(o.Rules, func(r Rule) bool { return r.changing() && (r.ownedBy(c.Cluster) || r.wanted(wanted)) }) {
+	if slices.ContainsFunc(o.Rules, func(r Rule) bool { return r.changing() && (r.changeableBy(c.Cluster) || r.wanted(wanted)) }) {
 		return Step{Action: ActionLookRules}
 	}
 	for _, g := range wanted {
 		r := find(o.Rules, g)
-		if !r.ownedBy(c.Cluster) || r.State != "error" && r.Level == g.Level {
+		if !r.changeableBy(c.Cluster) || r.State != "error" && r.Level == g.Level {
 			continue
 		}
 		return nextReplacement(o, g, r)
 	}
 	for i := range o.Rules {
-		if r := &o.Rules[i]; r.ownedBy(c.Cluster) && !r.wanted(wanted) {
+		if r := &o.Rules[i]; r.changeableBy(c.Cluster) && !r.wanted(wanted) {
 			return Step{Action: ActionDeny, Rule: r.ID}
 		}
 	}
@@ -233,7 +239,7 @@ func nextInPlace(c *Change, wanted []Grant, o *ModifySeen) (Step, bool) {
 		switch r := find(o.Rules, g); {
 		case r == nil:
 			return Step{Action: ActionGrant, Grant: g}, true
-		case o.InPlace && r.ownedBy(c.Cluster) && r.State == "active" && r.Level != g.Level:
+		case o.InPlace && r.changeableBy(c.Cluster) && r.State == "active" && r.Level != g.Level:
 			return Step{Action: ActionSetLevel, Rule: r.ID, Grant: g}, true
 		}
 	}

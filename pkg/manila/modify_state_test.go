@@ -39,6 +39,8 @@ func TestNextModify(t *testing.T) {
 	}
 	inPlace := func(o ModifySeen) ModifySeen { o.InPlace = true; return o }
 	ro, clients := Change{Level: "ro"}, Change{Clients: []string{"10.0.0.2"}}
+	node := ownRule("n", "10.0.0.7", "rw", "active")
+	node.Metadata = map[string]string{ManagedByKey: ManagedBy, NodeKeyPrefix + "n": marked}
 	for name, c := range map[string]struct {
 		change Change
 		o      ModifySeen
@@ -59,6 +61,9 @@ func TestNextModify(t *testing.T) {
 		"nobody's access":                  {clients, seen(modifiable(map[string]string{AccessKey: "none"})), Step{Action: ActionFail}, ErrUnchangeable},
 		"of CPO":                           {clients, seen(&Share{Status: "available", Protocol: NFS}, foreign), Step{Action: ActionFail}, ErrUnchangeable},
 		"of an earlier version":            {clients, seen(&Share{Status: "available", Protocol: NFS}, rw), Step{Action: ActionSetMetadata}, nil},
+		"of a node alone":                  {clients, seen(&Share{Status: "available", Protocol: NFS}, node), Step{Action: ActionFail}, ErrUnchangeable},
+		"a node stays in":                  {clients, seen(modifiable(nil), ownRule("b", "10.0.0.2", "rw", "active"), node), Step{Action: ActionDone}, nil},
+		"a node keeps its level":           {ro, seen(modifiable(nil), ownRule("b", "10.0.0.2", "ro", "active"), node), Step{Action: ActionDone}, nil},
 		"clients of CephFS":                {clients, seen(ceph, cephx), Step{Action: ActionFail}, ErrUnchangeable},
 		"the level of CephFS":              {ro, seen(ceph, cephx), Step{Action: ActionFail}, ErrUnchangeable},
 		"the level of CephFS, it has it":   {Change{Level: "rw"}, seen(ceph, cephx), Step{Action: ActionDone}, nil},

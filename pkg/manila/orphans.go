@@ -111,6 +111,14 @@ func Orphans(cluster string, have *Inventory, known *Known, now time.Time, minAg
 	return slices.Concat(rules, snapshots, shares)
 }
 
+// Knows says whether a cluster knows a share or a snapshot that carries its id. One that does not is most likely another cluster, and all
+// would look like orphans to it.
+func Knows(cluster string, have *Inventory, known *Known) bool {
+	d := newDecision(cluster, have, known, time.Time{})
+	return slices.ContainsFunc(have.Shares, func(s *Share) bool { return s.Metadata[ClusterKey] == cluster && d.has(s) }) ||
+		slices.ContainsFunc(have.Snapshots, func(s *Snapshot) bool { return s.Metadata[ClusterKey] == cluster && d.snapshots[s.ID] })
+}
+
 // decision is what Orphans looks up.
 type decision struct {
 	cluster               string
@@ -120,6 +128,7 @@ type decision struct {
 	sources, awaited      map[string]bool // shares that have snapshots in the cluster's eyes; those that still get one
 	nodes, waiting, uids  map[string]bool
 	held                  map[string]bool // shares with snapshots that stay
+	lent                  map[string]bool // shares to which another cluster has let its nodes in
 	copying, cloneTargets map[string]bool // snapshots of which shares are made now; names of shares that are made now
 }
 
@@ -127,7 +136,7 @@ func newDecision(cluster string, have *Inventory, known *Known, before time.Time
 	d := &decision{
 		cluster: cluster, before: before, nodes: set(known.Nodes...), volumes: map[string]bool{}, names: map[string]bool{},
 		snapshots: map[string]bool{}, sources: map[string]bool{}, awaited: map[string]bool{}, waiting: map[string]bool{}, uids: map[string]bool{},
-		held: map[string]bool{}, copying: map[string]bool{}, cloneTargets: map[string]bool{},
+		held: map[string]bool{}, lent: map[string]bool{}, copying: map[string]bool{}, cloneTargets: map[string]bool{},
 	}
 	for _, v := range known.Volumes {
 		d.volumes[fold(v.Handle)], d.volumes[fold(v.ShareID)] = true, true
@@ -145,6 +154,9 @@ func newDecision(cluster string, have *Inventory, known *Known, before time.Time
 			d.waiting[c.Namespace+"/"+c.Name] = true
 			d.uids[c.UID] = c.UID != ""
 		}
+	}
+	for id, rules := range have.Rules {
+		d.lent[id] = slices.ContainsFunc(rules, func(r Rule) bool { return r.Metadata[ManagedByKey] == ManagedBy && !r.ownedBy(cluster) })
 	}
 	for _, s := range have.Shares {
 		if !Classify(s.Status).Usable() {
@@ -171,14 +183,17 @@ func (d *decision) ours(metadata map[string]string, created time.Time) bool {
 	return metadata[ClusterKey] == d.cluster && !created.IsZero() && created.Before(d.before)
 }
 
+// has says whether a PersistentVolume has a share.
+func (d *decision) has(s *Share) bool { return d.volumes[s.ID] || d.names[s.Name] }
+
 // share is why a share is an orphan; empty when it is none.
 func (d *decision) share(s *Share) string {
 	phase := Classify(s.Status)
 	switch {
 	case !d.ours(s.Metadata, s.CreatedAt):
 	case !phase.Usable() && phase != PhaseFailed && phase != PhaseDeleteFailed: // it comes or goes, or somebody moves it
-	case d.volumes[s.ID] || d.names[s.Name] || d.sources[s.ID]:
-	case d.held[s.ID]:
+	case d.has(s) || d.sources[s.ID]:
+	case d.held[s.ID] || d.lent[s.ID]:
 	case d.waiting[s.Metadata[claimNamespaceKey]+"/"+s.Metadata[claimNameKey]] || d.claimed(s.Name): // its volume is still to come
 	default:
 		return "no PersistentVolume has it"

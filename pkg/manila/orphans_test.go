@@ -96,6 +96,7 @@ func TestOrphans(t *testing.T) {
 		"a claim waits, by its name": {newEstate().share(func(s *manila.Share) {
 			s.Metadata = map[string]string{manila.ClusterKey: "c1", "csi.storage.k8s.io/pvc/namespace": "a", "csi.storage.k8s.io/pvc/name": "b"}
 		}).knows(claim(manila.KnownClaim{Namespace: "a", Name: "b"})), nil},
+		"another cluster mounts it": {newEstate().share().rule("n", func(r *manila.Rule) { r.Metadata[manila.ClusterKey] = "c2" }), nil},
 		"a snapshot":                {newEstate().share().volume().snapshot(), []string{"n1"}},
 		"a snapshot and its share":  {newEstate().share().snapshot(), []string{"n1", "s1"}},
 		"a snapshot with a content": {newEstate().share().snapshot().knows(func(k *manila.Known) { k.Contents = []manila.KnownContent{{Handles: []string{"n1"}}} }), nil},
