@@ -130,7 +130,8 @@ func answer(err error) error {
 	return &rpcError{codes.Internal, err}
 }
 
-// mayExist marks a login that can't be had for a create: an earlier call, whose secret was good, may have made what it asks for.
+// mayExist marks what is wrong around a create, and may not have been so before: an earlier call, whose secret and claim were good, may
+// have made what it asks for.
 func mayExist(err error) error { return fmt.Errorf("%w: %w", manila.ErrPending, err) }
 
 // bad is a mistake in a request.

@@ -23,7 +23,7 @@ func (c *Controller) neighbours(ctx context.Context, class *params.Class, spec *
 			return fmt.Errorf("%w: %s/%s: %w", errClaim, class.PVCNamespace, class.PVCName, err)
 		}
 		if err := class.OverrideByClaim(annotations); err != nil {
-			return err
+			return mayExist(err) // unlike a class, annotations change
 		}
 	}
 	spec.GroupID, spec.SameHost, spec.DifferentHost = class.GroupID, class.Affinity, class.AntiAffinity

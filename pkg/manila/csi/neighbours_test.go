@@ -112,7 +112,8 @@ func TestAnnotations(t *testing.T) {
 	}
 	d.controller.Claims = claims{
 		"ns/good": {prefix + "affinity": "first", prefix + "group-id": group, "other.example.org/affinity": "?", prefix + "note": "not ours"},
-		"ns/bad":  {prefix + "group-id": "no-uuid"},
+		"ns/bad":  {prefix + "group-id": "no-uuid"}, // it may have said something else when an earlier call made the share
+		"ns/many": {prefix + "anti-affinity": strings.Join(strings.Split("abcdefghijklmnopqrstuvwxyz", ""), ",")},
 	}
 	first := d.create(t, "NFS", with("first", nil)).GetVolumeId()
 	good := d.create(t, "NFS", of("good")).GetVolumeId()
@@ -123,7 +124,8 @@ func TestAnnotations(t *testing.T) {
 		code codes.Code
 		text string
 	}{
-		"bad":    {codes.InvalidArgument, prefix + `group-id: "no-uuid" is no UUID`},
+		"bad":    {codes.Unavailable, prefix + `group-id: "no-uuid" is no UUID`},
+		"many":   {codes.Unavailable, "it has 26 elements, and 16 is the most"},
 		"broken": {codes.Unavailable, "ns/broken: kube-apiserver is away"},
 		"gone":   {codes.InvalidArgument, `affinity: Manila does not know`},
 	} {

@@ -3,6 +3,7 @@ package params
 import (
 	"fmt"
 	"maps"
+	"strings"
 
 	"mooring/pkg/openstack"
 )
@@ -21,8 +22,8 @@ func neighbourKeys() []key {
 		c.GroupID = id
 		return nil
 	}
-	affinity := func(c *Class, v string) (err error) { c.Affinity, err = list(v); return err }
-	antiAffinity := func(c *Class, v string) (err error) { c.AntiAffinity, err = list(v); return err }
+	affinity := func(c *Class, v string) (err error) { c.Affinity, err = neighbours(v); return err }
+	antiAffinity := func(c *Class, v string) (err error) { c.AntiAffinity, err = neighbours(v); return err }
 	const (
 		ids     = "ids or names of shares, comma-separated"
 		members = "Share group of the share, which has to be there and to be for the class's share type."
@@ -38,6 +39,15 @@ func neighbourKeys() []key {
 		{name: prefix + "affinity", value: ids, fallback: "the class's `affinity`", doc: near, claim: affinity},
 		{name: prefix + "anti-affinity", value: ids, fallback: "the class's `antiAffinity`", doc: apart, claim: antiAffinity},
 	}
+}
+
+// neighbours are a list of shares. Each is looked up, and whoever may make a claim may write thousands, so they are bounded.
+func neighbours(v string) ([]string, error) {
+	const most = 16
+	if n := strings.Count(v, ",") + 1; n > most {
+		return nil, fmt.Errorf("it has %d elements, and %d is the most", n, most)
+	}
+	return list(v)
 }
 
 // OverrideByClaim puts what a claim's annotations say in the place of what the class says.
