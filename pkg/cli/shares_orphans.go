@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"mooring/pkg/kubernetes"
 	"mooring/pkg/manila"
 )
 
@@ -118,13 +119,11 @@ func (o *sharesOrphansOptions) known(ctx context.Context, have *manila.Inventory
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range claims {
-		known.Claims = append(known.Claims, manila.KnownClaim{Namespace: c.Namespace, Name: c.Name, UID: c.UID, Bound: c.Volume != ""})
-	}
 	volumes, err := o.kubernetes.PersistentVolumes(ctx)
 	if err != nil {
 		return nil, err
 	}
+	known.Claims = knownClaims(claims, volumes)
 	own := &manila.Known{}
 	for i := range volumes {
 		v := &volumes[i] // of any driver: what somebody has is no orphan
@@ -157,6 +156,20 @@ func (o *sharesOrphansOptions) known(ctx context.Context, have *manila.Inventory
 		known.Nodes = append(known.Nodes, a.Node)
 	}
 	return known, nil
+}
+
+// knownClaims are claims as the decision needs them. One whose volume is not there, which Kubernetes calls Lost, has none: its data is all
+// that is left.
+func knownClaims(claims []kubernetes.Claim, volumes []kubernetes.PersistentVolume) []manila.KnownClaim {
+	there := map[string]bool{}
+	for i := range volumes {
+		there[volumes[i].Name] = true
+	}
+	out := make([]manila.KnownClaim, 0, len(claims))
+	for _, c := range claims {
+		out = append(out, manila.KnownClaim{Namespace: c.Namespace, Name: c.Name, UID: c.UID, Bound: there[c.Volume]})
+	}
+	return out
 }
 
 // marked says whether anything carries the cluster's id.

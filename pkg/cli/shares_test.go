@@ -281,6 +281,24 @@ func TestSharesOrphansOfAnotherCluster(t *testing.T) {
 	}
 }
 
+// TestSharesOrphansOfALostClaim: a claim that is still there keeps its share, though its PersistentVolume was lost (and may be made anew).
+func TestSharesOrphansOfALostClaim(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	const uid = "0b7e6a3c-5e2f-4a53-9d5b-7d5f6a1f2a3b"
+	used := p.share(t, "pvc-"+uid, "c1").Share.ID
+	p.volume("pvc-a", "manila.csi.openstack.org", p.share(t, "pvc-a", "c1").Share.ID)
+	p.cluster.Add("/api/v1/persistentvolumeclaims", kubernetestest.Object{
+		"metadata": map[string]any{"namespace": "ns", "name": "data", "uid": uid}, "spec": map[string]any{"volumeName": "pvc-" + uid}, "status": map[string]any{"phase": "Lost"},
+	})
+	if code, out, errs := p.run(append(orphansOf, "--delete")...); code != exitOK || strings.TrimSpace(out) != "[]" {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	if _, err := p.client.Share(t.Context(), used); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestSharesOrphansInUseAgain: what somebody takes into use between the look and the deletion stays; what can't be deleted is told, and
 // the others go all the same.
 func TestSharesOrphansInUseAgain(t *testing.T) {

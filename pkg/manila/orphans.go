@@ -49,7 +49,7 @@ type KnownContent struct {
 // KnownClaim is a PersistentVolumeClaim.
 type KnownClaim struct {
 	Namespace, Name, UID string
-	Bound                bool // to a PersistentVolume
+	Bound                bool // to a PersistentVolume that is there
 }
 
 // Kind is what an orphan is.
