@@ -46,13 +46,10 @@ func (c *Class) Override(m *Mutable) {
 		c.AccessLevel = m.AccessLevel
 	}
 	if m.Metadata != nil {
-		merged := maps.Clone(m.Metadata)
-		for k, v := range c.Metadata {
-			if _, ok := merged[k]; !ok {
-				merged[k] = v
-			}
-		}
-		c.Metadata = merged
+		both := map[string]string{}
+		maps.Copy(both, c.Metadata)
+		maps.Copy(both, m.Metadata)
+		c.Metadata = both
 	}
 }
 
