@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
@@ -50,9 +51,17 @@ func (c *Client) Keyring(ctx context.Context, container string, known map[KeyRef
 		return nil, fmt.Errorf("container %s: %w", container, err)
 	}
 	list := &Listing{Unread: map[KeyRef]error{}, Owner: owner.UserID}
+	for _, consumer := range got.Consumers {
+		if consumer.Name == consumerName {
+			list.Consumers = append(list.Consumers, consumer.URL)
+		}
+	}
 	answered := time.Now()
 	list.Now, list.Clock = c.clock(result.Header)
 	entries := list.entries(got.SecretRefs)
+	if len(entries) > maxNew { // those that can't be read must not keep the others away with every listing
+		rand.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] }) //nolint:gosec // fairness needs no secrecy
+	}
 	read := reader{client: client, secrets: map[string]*secrets.Secret{}}
 	for _, e := range entries {
 		if k, ok := known[e.Ref]; ok {
@@ -64,6 +73,7 @@ func (c *Client) Keyring(ctx context.Context, container string, known map[KeyRef
 			list.Keys = append(list.Keys, e)
 		}
 	}
+	slices.SortFunc(list.Keys, newestFirst)
 	if !list.Now.IsZero() {
 		list.Now = list.Now.Add(time.Since(answered))
 	}
@@ -102,9 +112,11 @@ func (l *Listing) entries(refs []containers.SecretRef) []ListedKey {
 		found[e.Ref] = e
 	}
 	slices.Sort(l.Strange)
-	return slices.SortedFunc(maps.Values(found), func(a, b ListedKey) int {
-		return cmp.Or(cmp.Compare(b.Ref.Generation, a.Ref.Generation), cmp.Compare(a.Ref.Secret, b.Ref.Secret))
-	})
+	return slices.SortedFunc(maps.Values(found), newestFirst)
+}
+
+func newestFirst(a, b ListedKey) int {
+	return cmp.Or(cmp.Compare(b.Ref.Generation, a.Ref.Generation), cmp.Compare(a.Ref.Secret, b.Ref.Secret))
 }
 
 // reader reads secrets' metadata, each secret's once.

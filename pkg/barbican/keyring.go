@@ -247,6 +247,9 @@ func (k *Keyring) listed(ctx context.Context, l *Listing, err error, now time.Ti
 	if err != nil && ctx.Err() != nil {
 		return // the process ends: that is no failure
 	}
+	if _, active := k.ring.Active(); err == nil && !active { // later it could only take away what works
+		err = l.serves(k.options.ClusterID)
+	}
 	k.metrics.called(k.metrics.polls(), err)
 	if err == nil {
 		k.ring = k.ring.Listed(l, now)

@@ -26,6 +26,9 @@ type TakeoverOptions struct {
 	// CompatWrite makes the one legacy key the active one and writes the other plugin's format with it, so that nodes on which
 	// that still runs can read everything. It needs exactly one key.
 	CompatWrite bool
+	// StateFile is the keyring's. CompatWrite is refused with ErrStateFile when it says that a generation was active: the legacy key id
+	// would come back. Empty: nothing is known.
+	StateFile string
 	// Logger gets what happens to keys; nil discards it.
 	Logger *slog.Logger
 	// Registerer gets the metrics; nil means none.
@@ -92,8 +95,24 @@ func NewTakeover(source fetcher, next *Keyring, o TakeoverOptions) (*Takeover, e
 	case next == nil && !o.CompatWrite:
 		return nil, errors.New("legacy keys only read, and there is no keyring to write with")
 	}
+	if err := o.mayGoBack(); err != nil {
+		return nil, err
+	}
 	t.register(o.Registerer)
 	return t, nil
+}
+
+// mayGoBack refuses to bring the legacy key id back: the API server forbids it, and takes what is stale for fresh.
+func (o *TakeoverOptions) mayGoBack() error {
+	if !o.CompatWrite || o.StateFile == "" {
+		return nil
+	}
+	mark, err := readMark(o.StateFile)
+	if err != nil || mark == (KeyRef{}) {
+		return err
+	}
+	return fmt.Errorf("%w: %s: generation %d (secret %s) was active here, and the legacy format would bring the key id before it back: "+
+		"go on without it, or delete the file to go back all the same", ErrStateFile, o.StateFile, mark.Generation, mark.Secret)
 }
 
 func newLegacyKey(id string) (*legacyKey, error) {

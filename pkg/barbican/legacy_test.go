@@ -479,3 +479,27 @@ func FuzzTakeoverDecrypt(f *testing.F) {
 		}
 	})
 }
+
+// TestNoWayBackToTheLegacyFormat: once a generation was active, the legacy key id must not come back.
+func TestNoWayBackToTheLegacyFormat(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "state.json")
+	o := TakeoverOptions{Keys: []string{uuidA}, CompatWrite: true, StateFile: file}
+	if _, err := NewTakeover(&vault{}, nil, o); err != nil {
+		t.Errorf("nothing was active yet: %v", err)
+	}
+	if err := writeMark(file, KeyRef{Secret: uuidB, Generation: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewTakeover(&vault{}, nil, o); !errors.Is(err, ErrStateFile) || !strings.Contains(err.Error(), "generation 3") {
+		t.Errorf("the way back: %v", err)
+	}
+	o.CompatWrite = false
+	ring, err := New(&vault{}, Options{Entries: []Entry{{Ref: KeyRef{Secret: uuidB, Generation: 3}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewTakeover(&vault{}, ring, o); err != nil {
+		t.Errorf("legacy keys that only read: %v", err)
+	}
+}

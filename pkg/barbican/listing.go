@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +40,17 @@ type Listing struct {
 	Clock Clock
 	// Owner is Keystone's id of the user who lists.
 	Owner string
+	// Consumers are the URLs (see ConsumerURL) of the clusters that are registered with the container; none: nobody is.
+	Consumers []string
+}
+
+// serves is nil if the keyring is for a cluster, as far as is known. What was written with a wrong name nobody else could read.
+func (l *Listing) serves(cluster string) error {
+	if len(l.Consumers) == 0 || slices.Contains(l.Consumers, ConsumerURL(cluster)) {
+		return nil
+	}
+	return fmt.Errorf("%w: it is registered for %.300q, and this is %.100q: mend --cluster-id or --keyring, or register the cluster with keys init",
+		ErrKeyring, l.Consumers, ConsumerURL(cluster))
 }
 
 // Clock says whose clock a time was read from.

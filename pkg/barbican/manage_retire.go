@@ -32,7 +32,7 @@ func (m *Manager) Retire(ctx context.Context, spec RetireSpec) (*Retired, error)
 	if err != nil {
 		return nil, err
 	}
-	ref, err := Retirable(Assess(listing, clockOf(listing), spec.Policy), KeyRef{spec.Secret, spec.Generation})
+	ref, err := Retirable(Assess(listing, clockOf(listing), spec.Policy), KeyRef{spec.Secret, spec.Generation}, spec.Unused == nil)
 	if err != nil {
 		return nil, err
 	}

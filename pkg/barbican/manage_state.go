@@ -88,13 +88,17 @@ func Assess(l *Listing, now time.Time, p *Policy) []KeyStatus {
 }
 
 // Retirable is the key of a generation that may be taken out of the keyring, as far as its state tells. Wanted names the secret, too,
-// where several have the generation. The secret of the result is empty when such a generation is not listed any more.
-func Retirable(keys []KeyStatus, wanted KeyRef) (KeyRef, error) {
+// where several have the generation. The secret of the result is empty when such a generation is not listed any more. A strange key
+// that no active one has followed may be the plugins' active one, if their rules are others or they could read it; only force
+// retires it.
+func Retirable(keys []KeyStatus, wanted KeyRef, force bool) (KeyRef, error) {
 	ref := KeyRef{Generation: wanted.Generation}
 	var highest uint64
+	followed := false // by an active one; the highest come first
 	for i := range keys {
 		k := &keys[i]
 		highest = max(highest, k.Ref.Generation)
+		followed = followed || k.State == KeyActive && k.Ref.Generation > wanted.Generation
 		if k.Ref.Generation != wanted.Generation || (wanted.Secret != "" && k.Ref.Secret != wanted.Secret) {
 			continue
 		}
@@ -105,6 +109,9 @@ func Retirable(keys []KeyStatus, wanted KeyRef) (KeyRef, error) {
 			return ref, fmt.Errorf("%w: generation %d is the active one; rotate first", ErrInUse, ref.Generation)
 		case k.State == KeyPending, k.State == KeyHeldBack:
 			return ref, fmt.Errorf("%w: generation %d becomes active at %s", ErrInUse, ref.Generation, k.Activation.UTC().Format(time.RFC3339))
+		case k.State == KeyStrange && !k.Disputed && !followed && !force:
+			return ref, fmt.Errorf("generation %d: %w, perhaps: it looks strange from here (%s), but no active generation is above it, and plugins may write with it: "+
+				"give the plugins' --allowed-creators, or --force if they do not", ref.Generation, ErrInUse, k.Why)
 		}
 		ref = k.Ref
 	}

@@ -2,6 +2,7 @@ package barbican
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -124,7 +125,8 @@ func (r Ring) Listed(l *Listing, now time.Time) Ring {
 	again := false
 	for ref, err := range l.Unread {
 		k, known := r.keys[ref]
-		if !known || k.unread {
+		answered := k.unread && classify(k.err) == Definite // that its turn has not come takes nothing back
+		if !known || k.unread && !(answered && errors.Is(err, errLater)) {
 			k = keyState{ListedKey: ListedKey{Ref: ref}, unread: true, err: err}
 			again = again || classify(err) == Transient
 		}

@@ -122,7 +122,7 @@ func (o *barbicanKMSOptions) run(ctx context.Context, p *process) error {
 		}
 		parts = append(parts, run.Part{Name: "keyring", Run: keyring.Run})
 	}
-	keys, err := o.legacy.takeover(ctx, p, client, keyring)
+	keys, err := o.legacy.takeover(ctx, p, client, keyring, o.keys.stateFile)
 	if err != nil {
 		return err
 	}

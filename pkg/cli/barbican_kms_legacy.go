@@ -85,7 +85,7 @@ func (o *legacyOptions) login(common openstack.Source) (*openstack.Credential, e
 }
 
 // takeover puts the legacy keys before the keyring, which is nil when there is none.
-func (o *legacyOptions) takeover(ctx context.Context, p *process, client *barbican.Client, keyring *barbican.Keyring) (*barbican.Takeover, error) {
+func (o *legacyOptions) takeover(ctx context.Context, p *process, client *barbican.Client, keyring *barbican.Keyring, stateFile string) (*barbican.Takeover, error) {
 	if o.config != nil {
 		for _, what := range o.config.Ignored {
 			p.logger.WarnContext(ctx, "a setting of the cloud configuration has no effect", slog.String("file", o.cloudConfig), slog.String("setting", what))
@@ -95,6 +95,6 @@ func (o *legacyOptions) takeover(ctx context.Context, p *process, client *barbic
 		p.logger.WarnContext(ctx, "--socketpath is deprecated: name the socket with --endpoint")
 	}
 	return barbican.NewTakeover(client, keyring, barbican.TakeoverOptions{
-		Keys: o.keys, CompatWrite: o.compatWrite, Logger: p.logger, Registerer: p.registry,
+		Keys: o.keys, CompatWrite: o.compatWrite, StateFile: stateFile, Logger: p.logger, Registerer: p.registry,
 	})
 }

@@ -1,0 +1,120 @@
+package barbican_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/keymanager/v1/acls"
+	"github.com/gophercloud/gophercloud/v2/openstack/keymanager/v1/containers"
+
+	"mooring/pkg/barbican"
+	"mooring/pkg/openstack"
+)
+
+// TestRetireByOtherRules: whoever judges the keys by other rules than the plugins must not take away the one they write with.
+func TestRetireByOtherRules(t *testing.T) {
+	t.Parallel()
+	sim, session := cloud(t)
+	m := barbican.NewManager(barbican.NewClient(session), nil)
+	ring, err := m.Init(t.Context(), initSpec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := barbican.RetireSpec{
+		Container: ring.Container, Generation: 1, Policy: &barbican.Policy{Creators: []string{"somebody else"}}, Delete: true,
+		Unused: func(context.Context, string) error { return nil }, // nothing was written with it yet
+	}
+	if got, err := m.Retire(t.Context(), spec); !errors.Is(err, barbican.ErrInUse) || !strings.Contains(err.Error(), "--allowed-creators") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	foreign := store(t, mate(t, sim), "0123456789abcdef0123456789abcdef")
+	add(t, session, ring.Container, entry{"generation-9", foreign})
+	spec = barbican.RetireSpec{Container: ring.Container, Generation: 9, Policy: noDelay()}
+	if got, err := m.Retire(t.Context(), spec); err != nil || !got.Removed {
+		t.Errorf("by force: %+v, %v", got, err)
+	}
+}
+
+// TestUnreadableEntriesStarveNobody: hundreds of entries that can't be read must neither keep the others from being read nor a node
+// that knows no mark from writing.
+func TestUnreadableEntriesStarveNobody(t *testing.T) {
+	t.Parallel()
+	sim, session := cloud(t)
+	foreign := mate(t, sim)
+	shut := store(t, foreign, "0123456789abcdef0123456789abcdef")
+	theirs, err := foreign.Client(t.Context(), openstack.KeyManager)
+	if err != nil {
+		t.Fatal(err)
+	}
+	project, nobody := false, []string{}
+	if err := acls.SetSecretACL(t.Context(), theirs, shut, acls.SetOpts{{Type: "read", Users: &nobody, ProjectAccess: &project}}).Err; err != nil {
+		t.Fatal(err)
+	}
+	good := store(t, session, "0123456789abcdef0123456789abcdef")
+	entries := []entry{{"generation-1", good}}
+	for i := range 230 {
+		entries = append(entries, entry{fmt.Sprintf("generation-%d", i+10), shut})
+	}
+	id := keyring(t, session, containers.GenericContainer, entries...)
+	client := barbican.NewClient(session)
+	ring := barbican.NewRing(barbican.Policy{Wait: func(barbican.Failure, int) time.Duration { return 0 }, Poll: time.Minute, Lists: true}, barbican.KeyRef{}, time.Now())
+	ref := barbican.KeyRef{Secret: good, Generation: 1}
+	for range 40 {
+		list, err := client.Keyring(t.Context(), id, ring.Known())
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		ring = ring.Listed(list, now).Held(ref).Advance(now)
+		if active, ok := ring.Active(); ok && active == ref {
+			return
+		}
+	}
+	t.Errorf("generation 1 never became active: %v", ring.Lack(time.Now()))
+}
+
+// TestKeyringOfAnotherCluster: what is written with a wrong name of the cluster no other node can read.
+func TestKeyringOfAnotherCluster(t *testing.T) {
+	t.Parallel()
+	_, session := cloud(t)
+	client := barbican.NewClient(session)
+	spec := initSpec()
+	made, err := barbican.NewManager(client, nil).Init(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cluster, want := range map[string]bool{spec.ClusterID: true, spec.ClusterID + "-typo": false} {
+		done := make(chan struct{})
+		ring, err := barbican.New(client, barbican.Options{
+			ClusterID: cluster, Policy: barbican.Policy{Poll: time.Minute},
+			List: func(ctx context.Context, known map[barbican.KeyRef]barbican.ListedKey) (*barbican.Listing, error) {
+				return client.Keyring(ctx, made.Container, known)
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		go func() { defer close(done); _ = ring.Run(ctx) }()
+		var status error
+		for ctx.Err() == nil {
+			_, status = ring.Status()
+			if status == nil || errors.Is(status, barbican.ErrKeyring) {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+		<-done
+		if want != (status == nil) || !want && !strings.Contains(status.Error(), "--cluster-id") {
+			t.Errorf("cluster %s: %v", cluster, status)
+		}
+		if err := ring.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
