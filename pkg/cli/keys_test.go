@@ -88,7 +88,7 @@ func (v *vault) key(t *testing.T) string {
 func (v *vault) plugin(t *testing.T, args ...string) (endpoint string) {
 	t.Helper()
 	endpoint = "unix://" + filepath.Join(t.TempDir(), "kms.sock")
-	started(t, v.world(), append([]string{"barbican-kms", "--endpoint=" + endpoint, "--cluster-id=c", fmt.Sprintf("--allowed-uids=%d", os.Geteuid())}, args...)...)
+	started(t, v.world(), append([]string{"barbican-kms", "--endpoint=" + endpoint, "--cluster-id=c 1", fmt.Sprintf("--allowed-uids=%d", os.Geteuid())}, args...)...)
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		code, _, errs := v.run("status", "--endpoint="+endpoint)
 		if code == exitOK {
