@@ -135,13 +135,15 @@ func (c *Client) Close() (err error) {
 // An object is valid until visit returns. With an error, too, the revision is returned, once it is known; ErrCompacted says that etcd has
 // dropped it: the next call takes a new one.
 func (c *Client) Objects(ctx context.Context, prefix string, visit func(Object) error) (revision int64, _ error) {
-	request := &etcdserverpb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix), Limit: firstPage}
 	var cluster uint64
-	for {
+	request := &etcdserverpb.RangeRequest{}
+	for keys := newSpan(prefix); ; {
+		request.Key, request.RangeEnd, request.Limit = keys.key, keys.end, keys.limit
 		page, err := c.page(ctx, request)
 		if err != nil {
 			return revision, err
 		}
+		keys.limit = request.GetLimit() // less, if the page was too large
 		if revision == 0 {
 			revision, cluster = page.GetHeader().GetRevision(), page.GetHeader().GetClusterId()
 			request.Revision = revision
@@ -149,30 +151,38 @@ func (c *Client) Objects(ctx context.Context, prefix string, visit func(Object) 
 		if page.GetHeader().GetClusterId() != cluster {
 			return revision, fmt.Errorf("the endpoints are of different clusters: %s answers for cluster %x, another one for %x", c.members[c.current].endpoint, page.GetHeader().GetClusterId(), cluster)
 		}
-		size := 0
-		for _, kv := range page.GetKvs() {
-			if bytes.Compare(kv.GetKey(), request.GetKey()) < 0 {
-				return revision, fmt.Errorf("%s: the answer is out of order at key %q", c.members[c.current].endpoint, kv.GetKey())
-			}
-			size += len(kv.GetKey()) + len(kv.GetValue())
-			request.Key = append(bytes.Clone(kv.GetKey()), 0) // the key after it
-			if err := visit(Object{Key: kv.GetKey(), Value: kv.GetValue(), ModRevision: kv.GetModRevision()}); err != nil {
-				return revision, err
-			}
+		got, err := c.visit(request, page, visit)
+		if err != nil {
+			return revision, err
 		}
-		if !page.GetMore() {
+		if !keys.next(got) {
 			return revision, nil
 		}
-		if len(page.GetKvs()) == 0 {
-			return revision, fmt.Errorf("%s: an empty page, and more to come", c.members[c.current].endpoint)
-		}
-		request.Limit = nextLimit(len(page.GetKvs()), size)
 	}
 }
 
-// nextLimit is how many objects to ask for after a page that had some: as many as make a page of pageBytes, at most twice as many.
-func nextLimit(objects, size int) int64 {
-	return int64(max(1, min(largestPage, 2*objects, objects*pageBytes/max(size, 1))))
+// visit visits a page and says what it had. It is an error if its keys are not those that were asked for, in order.
+func (c *Client) visit(asked *etcdserverpb.RangeRequest, page *etcdserverpb.RangeResponse, visit func(Object) error) (answer, error) {
+	a := answer{objects: len(page.GetKvs()), count: page.GetCount(), more: page.GetMore()}
+	if a.more && a.objects == 0 {
+		return a, fmt.Errorf("%s: an empty page, and more to come", c.members[c.current].endpoint)
+	}
+	endless := bytes.Equal(asked.GetRangeEnd(), prefixEnd(""))
+	for i, kv := range page.GetKvs() {
+		key := kv.GetKey()
+		if bytes.Compare(key, asked.GetKey()) < 0 || (i > 0 && bytes.Compare(key, a.last) <= 0) || (!endless && bytes.Compare(key, asked.GetRangeEnd()) >= 0) {
+			return a, fmt.Errorf("%s: the answer is out of order at key %q", c.members[c.current].endpoint, key)
+		}
+		if i == 0 {
+			a.first = key
+		}
+		a.last = key
+		a.size += len(key) + len(kv.GetValue())
+		if err := visit(Object{Key: key, Value: kv.GetValue(), ModRevision: kv.GetModRevision()}); err != nil {
+			return a, err
+		}
+	}
+	return a, nil
 }
 
 // page asks for one, in smaller and smaller ones while it is too large, of one member after the other while they are away.

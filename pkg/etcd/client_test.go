@@ -2,8 +2,10 @@ package etcd_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
@@ -39,6 +41,8 @@ type member struct {
 	errs   []error // of the next calls
 	calls  []*etcdserverpb.RangeRequest
 	logins int
+	// counted is how many keys it went through, as etcd does: all of a request, whatever its limit.
+	counted int
 }
 
 func (m *member) Authenticate(_ context.Context, r *etcdserverpb.AuthenticateRequest) (*etcdserverpb.AuthenticateResponse, error) {
@@ -69,14 +73,12 @@ func (m *member) Range(ctx context.Context, r *etcdserverpb.RangeRequest) (*etcd
 		}
 	}
 	out := &etcdserverpb.RangeResponse{Header: &etcdserverpb.ResponseHeader{Revision: 50 + int64(len(m.calls)), ClusterId: m.cluster}}
-	for _, key := range m.keys {
-		if key < string(r.GetKey()) || key >= string(r.GetRangeEnd()) {
-			continue
-		}
-		if len(out.GetKvs()) == int(r.GetLimit()) {
-			out.More = true
-			break
-		}
+	from, _ := slices.BinarySearch(m.keys, string(r.GetKey()))
+	to, _ := slices.BinarySearch(m.keys, string(r.GetRangeEnd()))
+	out.Count = int64(to - from)
+	m.counted += to - from
+	out.More = to-from > int(r.GetLimit())
+	for _, key := range m.keys[from:min(to, from+int(r.GetLimit()))] {
 		out.Kvs = append(out.GetKvs(), &mvccpb.KeyValue{Key: []byte(key), Value: make([]byte, m.size), ModRevision: 7})
 	}
 	return out, nil
@@ -139,8 +141,50 @@ func TestPagesAreOfOneRevision(t *testing.T) {
 			t.Errorf("call %d: %v", i, call)
 		}
 	}
-	if len(m.calls) > 12 {
+	if len(m.calls) > 20 {
 		t.Errorf("%d calls: pages of small objects have to grow", len(m.calls))
+	}
+}
+
+// TestCallsAndWorkAreLinear: whatever the keys are like, each is visited once, and etcd does not go through them again with every page.
+func TestCallsAndWorkAreLinear(t *testing.T) {
+	t.Parallel()
+	const n = 40_000
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test wants the same keys each time
+	shapes := map[string]func(i int) string{
+		"numbers":             func(i int) string { return fmt.Sprintf("/registry/secrets/%07d", i) },
+		"namespaces":          func(i int) string { return fmt.Sprintf("/registry/secrets/namespace-%03d/a-secret-%07d", i%997, i) },
+		"one large namespace": func(i int) string { return fmt.Sprintf("/registry/secrets/namespace-%03d/s-%07d", max(0, i-n+50), i) },
+		"random names":        func(int) string { return fmt.Sprintf("/registry/pods/default/app-%016x", random.Uint64()) },
+		"bytes of any value":  func(int) string { return "/registry/" + string(binary.BigEndian.AppendUint64(nil, random.Uint64())) },
+		"only 0x00 and 0xff": func(i int) string {
+			return "/registry/" + strings.NewReplacer("0", "\x00", "1", "\xff").Replace(strconv.FormatInt(int64(i), 2))
+		},
+		"many resources, one large": func(i int) string {
+			if i < n/100 {
+				return fmt.Sprintf("/registry/%c%c/default/%d", 'a'+i%26, 'a'+i/26, i)
+			}
+			return fmt.Sprintf("/registry/zz/default/%d", i)
+		},
+	}
+	for name, key := range shapes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := &member{size: 2000}
+			for i := range n {
+				m.keys = append(m.keys, key(i))
+			}
+			slices.Sort(m.keys)
+			m.keys = slices.Compact(m.keys)
+			got, _, err := read(t, &etcd.Options{Endpoints: []string{m.serve(t)}})
+			if err != nil || !slices.Equal(got, m.keys) {
+				t.Errorf("%d objects, %v", len(got), err)
+			}
+			t.Logf("%d calls, %.1f keys gone through per key", len(m.calls), float64(m.counted)/n)
+			if len(m.calls) > 300 || m.counted > 9*n {
+				t.Errorf("%d calls, %d keys gone through", len(m.calls), m.counted)
+			}
+		})
 	}
 }
 

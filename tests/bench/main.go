@@ -53,6 +53,7 @@ type bench struct {
 	*figures
 
 	mooring string // path of the program
+	objects int    // that are scanned
 }
 
 // longest is how long a run may take; a suite that writes a million objects first needs most of it.
@@ -62,6 +63,7 @@ func main() {
 	mooring := flag.String("mooring", "bin/mooring", "`path` of mooring")
 	out := flag.String("out", "bench.jsonl", "`path` of the file that gets a line of JSON per figure")
 	only := flag.String("only", "", "`name` of the one suite to run")
+	objects := flag.Int("objects", 1_000_000, "`number` of objects that suite scan writes and reads")
 	floor := flag.String("floor", "", "serve gRPC's own floor on the unix socket with this `path`, and measure nothing (suite kms does that)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -70,7 +72,7 @@ func main() {
 	if *floor != "" {
 		err = serveFloor(ctx, *floor)
 	} else {
-		err = run(ctx, *mooring, *out, *only)
+		err = run(ctx, &bench{mooring: *mooring, objects: *objects}, *out, *only)
 	}
 	cancel()
 	stop()
@@ -80,13 +82,13 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, mooring, out, only string) (err error) {
+func run(ctx context.Context, b *bench, out, only string) (err error) {
 	file, err := os.Create(out)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	b := &bench{figures: newFigures(os.Stdout, file), mooring: mooring}
+	b.figures = newFigures(os.Stdout, file)
 	ran := 0
 	for _, s := range suites() {
 		if only != s.name && (only != "" || s.asked) {

@@ -18,9 +18,10 @@ import (
 	"mooring/tests/peer/process"
 )
 
-// measureScan lets "mooring keys scan" read a million Secrets, from an etcd and from a snapshot of it.
+// measureScan lets "mooring keys scan" read Secrets (a million, if no other number is asked for), from an etcd and from a snapshot of it.
 func measureScan(ctx context.Context, b *bench) (err error) {
-	const objects, keyIDs = 1_000_000, 3
+	const keyIDs = 3
+	objects := b.objects
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
@@ -54,12 +55,16 @@ func measureScan(ctx context.Context, b *bench) (err error) {
 	if err := server.Snapshot(ctx, snapshot); err != nil {
 		return err
 	}
-	for _, from := range []struct{ name, flag string }{{"kms.scan_1m", "--etcd-endpoints=" + server.Endpoint}, {"kms.scan_1m_snapshot", "--etcd-snapshot=" + snapshot}} {
+	name := fmt.Sprintf("kms.scan_%dk", objects/1000)
+	if objects%1_000_000 == 0 {
+		name = fmt.Sprintf("kms.scan_%dm", objects/1_000_000)
+	}
+	for _, from := range []struct{ name, flag string }{{name, "--etcd-endpoints=" + server.Endpoint}, {name + "_snapshot", "--etcd-snapshot=" + snapshot}} {
 		peak, took, report, err := scanOnce(ctx, b.mooring, from.flag)
 		if err != nil {
 			return fmt.Errorf("%s: %w", from.flag, err)
 		}
-		if !report.Complete || report.Scanned != objects || len(report.Keys) != keyIDs {
+		if !report.Complete || report.Scanned != int64(objects) || len(report.Keys) != keyIDs {
 			return fmt.Errorf("%s: it has counted %+v", from.flag, report)
 		}
 		err = errors.Join(b.record(from.name+".rss_mib", float64(peak)/(1<<20), "MiB", atMost(100)), b.record(from.name+".seconds", took.Seconds(), "seconds", limit{}))
