@@ -150,7 +150,7 @@ func TestPagesAreOfOneRevision(t *testing.T) {
 func TestCallsAndWorkAreLinear(t *testing.T) {
 	t.Parallel()
 	const n = 40_000
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test wants the same keys each time
+	random := rand.New(rand.NewPCG(1, 2)) // the same keys each time
 	shapes := map[string]func(i int) string{
 		"numbers":             func(i int) string { return fmt.Sprintf("/registry/secrets/%07d", i) },
 		"namespaces":          func(i int) string { return fmt.Sprintf("/registry/secrets/namespace-%03d/a-secret-%07d", i%997, i) },

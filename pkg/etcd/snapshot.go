@@ -59,7 +59,11 @@ func (s *Snapshot) Objects(ctx context.Context, prefix string, visit func(Object
 		return 0, fmt.Errorf("%w: %s: %w", ErrSnapshot, s.path, errors.Join(err, file.Close()))
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	w := &walk{prefix: []byte(prefix), visit: visit, met: map[digest]struct{}{}, file: mapping{start: db.Info().Data, size: size}}
+	pages, err := newTree(io.NewSectionReader(file, 0, size), size, db.Info().PageSize)
+	if err != nil {
+		return 0, err
+	}
+	w := &walk{pages: pages, prefix: []byte(prefix), visit: visit, met: map[digest]struct{}{}, file: mapping{start: db.Info().Data, size: size}}
 	err = db.View(func(tx *bbolt.Tx) error { return w.bucket(ctx, tx) })
 	return w.revision, err
 }
@@ -106,6 +110,7 @@ type digest [16]byte
 
 // walk goes through the revisions from the newest to the oldest: of each key the first that it meets counts.
 type walk struct {
+	pages    *tree
 	prefix   []byte
 	visit    func(Object) error
 	met      map[digest]struct{}
@@ -121,9 +126,17 @@ func (w *walk) bucket(ctx context.Context, tx *bbolt.Tx) (err error) {
 			err = fmt.Errorf("%w: the database is damaged: %v", ErrSnapshot, p)
 		}
 	}()
+	if err := w.pages.check(ctx, uint64(tx.Cursor().Bucket().Root()), true); err != nil {
+		return err
+	}
 	bucket := tx.Bucket([]byte(bucketName))
 	if bucket == nil {
 		return fmt.Errorf("%w: it has no bucket %q", ErrSnapshot, bucketName)
+	}
+	if root := bucket.Root(); root != 0 {
+		if err := w.pages.check(ctx, uint64(root), false); err != nil {
+			return err
+		}
 	}
 	cursor := bucket.Cursor()
 	for at, value := cursor.Last(); at != nil; at, value = cursor.Prev() {

@@ -79,7 +79,7 @@ func (s *span) next(a answer) bool {
 func (s *span) reach(at []byte) {
 	tail := len(at) - 1
 	if to := int(at[tail]) + s.width; to <= 0xff {
-		s.end = append(bytes.Clone(at[:tail]), byte(to))
+		s.end = append(bytes.Clone(at[:tail]), byte(to)) //nolint:gosec // it is at most 0xff
 	} else {
 		s.end, s.width = prefixEnd(string(at[:tail])), 1
 	}
