@@ -27,11 +27,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a process in memory: what it is given, and what it writes.
 type world struct {
-	env    map[string]string
-	files  map[string]string
-	out    logtest.Buffer
-	errs   logtest.Buffer
-	signal chan struct{} // closed: SIGTERM
+	terminal bool // somebody looks at errs
+	env      map[string]string
+	files    map[string]string
+	out      logtest.Buffer
+	errs     logtest.Buffer
+	signal   chan struct{} // closed: SIGTERM
 }
 
 func newWorld() *world {
@@ -40,7 +41,7 @@ func newWorld() *world {
 
 func (w *world) main(args ...string) int {
 	return Main(Env{
-		Args: args, Stdout: &w.out, Stderr: &w.errs,
+		Args: args, Stdout: &w.out, Stderr: &w.errs, Terminal: w.terminal,
 		LookupEnv: func(k string) (string, bool) { v, ok := w.env[k]; return v, ok },
 		ReadFile: func(name string) ([]byte, error) {
 			if text, ok := w.files[name]; ok {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +54,35 @@ func TestKeysScan(t *testing.T) {
 	var report scan.Report
 	if err := json.Unmarshal([]byte(out), &report); err != nil || code != exitOK || !report.Complete || report.Scanned != 3 || report.InUse(usedKey) != 2 || report.Keys[0].KeyIDHash == "" {
 		t.Errorf("exit %d, %v: %s", code, err, out)
+	}
+}
+
+// TestKeysScanShowsHowFarItIs: on a terminal, on stderr, and the line is gone at the end.
+func TestKeysScanShowsHowFarItIs(t *testing.T) {
+	t.Parallel()
+	var all []etcdtest.Revision
+	for i := range int64(2500) {
+		all = append(all, etcdtest.Revision{Main: i + 1, Key: fmt.Sprint("/registry/pods/default/", i), Value: "k8s\x00"})
+	}
+	snapshot := etcdtest.Snapshot(t, all...)
+	for _, terminal := range []bool{true, false} {
+		w := newWorld()
+		w.terminal = terminal
+		code, shown := w.main("keys", "scan", "--etcd-snapshot="+snapshot), w.errs.String()
+		if code != exitOK || !strings.Contains(w.out.String(), "2500 objects") || strings.Contains(w.out.String(), "\r") {
+			t.Errorf("exit %d: %s", code, w.out.String())
+		}
+		if !terminal {
+			if shown != "" {
+				t.Errorf("nobody looks: %q", shown)
+			}
+			continue
+		}
+		lines := strings.Split(strings.TrimSuffix(shown, "\r"), "\r")
+		if len(lines) != 5 || lines[1] != "reading "+snapshot || !strings.HasPrefix(lines[2], "1000 objects, ") || !strings.HasPrefix(lines[3], "2000 objects, ") ||
+			strings.TrimSpace(lines[4]) != "" {
+			t.Errorf("%q", lines)
+		}
 	}
 }
 
