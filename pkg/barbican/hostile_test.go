@@ -118,3 +118,29 @@ func TestKeyringOfAnotherCluster(t *testing.T) {
 		}
 	}
 }
+
+// TestTakenBackUnseen: a node that saw a key which a rival then took back and deleted, and heard nothing since, does not write with it.
+func TestTakenBackUnseen(t *testing.T) {
+	t.Parallel()
+	const poll, delay = time.Minute, 10 * time.Minute
+	start := time.Date(2026, 11, 22, 15, 0, 0, 0, time.UTC)
+	first, second := barbican.KeyRef{Secret: "a", Generation: 1}, barbican.KeyRef{Secret: "b", Generation: 2}
+	list := func(now time.Time) *barbican.Listing {
+		return &barbican.Listing{Owner: "me", Now: now, Clock: barbican.BarbicanClock, Keys: []barbican.ListedKey{
+			{Ref: second, Created: start, Creator: "me", Status: "ACTIVE"}, {Ref: first, Created: start.Add(-time.Hour), Creator: "me", Status: "ACTIVE"},
+		}}
+	}
+	policy := barbican.Policy{Wait: func(barbican.Failure, int) time.Duration { return 0 }, Poll: poll, Lists: true, ActivationDelay: delay}
+	for seen, want := range map[time.Duration]barbican.KeyRef{3 * time.Second: first, time.Minute: second, delay: second} {
+		now := start.Add(seen)
+		ring := barbican.NewRing(policy, barbican.KeyRef{}, now).Listed(list(now), now).Held(first).Held(second).Advance(now)
+		now = start.Add(2 * delay)
+		ring = ring.ListFailed(errors.New("away"), now).Advance(now)
+		if got, _ := ring.Active(); got != want {
+			t.Errorf("seen after %v: active %+v, want %+v", seen, got, want)
+		}
+		if got, _ := ring.Listed(list(now), now).Advance(now).Active(); got != second {
+			t.Errorf("seen after %v and again: active %+v", seen, got)
+		}
+	}
+}

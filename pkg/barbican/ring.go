@@ -28,6 +28,7 @@ const (
 //     come. The ring never goes back to a lower generation, nor to another key of the same one: the mark, which outlives the process.
 //   - Without a mark and without an active key nothing is known of what was written last: then a higher generation that can't be
 //     fetched at the moment is waited for. One that can't be fetched at all is passed over.
+//   - A key that was only seen in its first minute does not become active before it is listed again: it may have been taken back.
 //   - A key that leaves the list stays held, to open what it wrapped, and can't become active. The active one stays active until
 //     a higher generation takes over; that it has left is evidence of a revocation.
 //   - Definite refusals that are repeated over a window are a revocation: see Revocation.
@@ -59,6 +60,7 @@ type keyState struct {
 	unread   bool // only the name is known
 	gone     bool // no longer listed
 	disputed bool // another key has the same generation
+	settled  bool // listed when no run that made it could still take it back
 	held     bool
 	wanted   bool // somebody waits for it
 	err      error
@@ -142,6 +144,7 @@ func (r Ring) Listed(l *Listing, now time.Time) Ring {
 	r.keys, r.strange, r.owner, r.listed, r.trouble, r.container = keys, l.Strange, l.Owner, true, nil, evidence{}
 	r.settleDisputes()
 	r.lookAtClock(l, now)
+	r.settle(now)
 	if !r.policy.Trusted {
 		r.good = now
 	}
@@ -180,6 +183,17 @@ func (r Ring) settleDisputes() {
 	}
 	for ref, k := range r.keys {
 		k.disputed = !k.gone && claims[ref.Generation] > 1 && r.refusal(k) == nil
+		r.keys[ref] = k
+	}
+}
+
+// settle finds the keys that are there to stay: of two runs that make the same generation one takes its key back and deletes it. A
+// node that saw the key meanwhile, and nothing since, must not write with it. It writes to a map that is the ring's alone.
+func (r Ring) settle(now time.Time) {
+	const longest = time.Minute // far more than a rival's patience
+	pause := min(r.policy.delay()/2, longest)
+	for ref, k := range r.keys {
+		k.settled = k.settled || !k.gone && (ref.Generation == 1 || !r.Cloud(now).Before(k.Created.Add(pause)))
 		r.keys[ref] = k
 	}
 }
@@ -306,7 +320,7 @@ func (r Ring) aboveMark(ref KeyRef) bool {
 
 // mayWrite says whether a key may be active by all but being held.
 func (r Ring) mayWrite(k keyState, now time.Time) bool {
-	return r.candidate(k, now) && !r.activation(k).After(r.Cloud(now))
+	return r.candidate(k, now) && k.settled && !r.activation(k).After(r.Cloud(now))
 }
 
 // candidate says whether a key may be active, now or later.
