@@ -35,11 +35,11 @@ func withSecrets(t *testing.T) (*driver, *kubernetestest.Server) {
 	return d, s
 }
 
-// held is what kubelet would hand to the node of a Secret.
-func held(t *testing.T, s *kubernetestest.Server, name string) map[string]string {
+// held is what kubelet would hand to the node of the volume's Secret.
+func held(t *testing.T, s *kubernetestest.Server) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	data, _ := s.Get(secretsPath + "/" + name)["data"].(map[string]any)
+	data, _ := s.Get(secretsPath + "/pv-1")["data"].(map[string]any)
 	for k, v := range data {
 		b, err := base64.StdEncoding.DecodeString(fmt.Sprint(v))
 		if err != nil {
@@ -50,21 +50,20 @@ func held(t *testing.T, s *kubernetestest.Server, name string) map[string]string
 	return out
 }
 
-func named(name string) func(*spec.CreateVolumeRequest) {
-	return func(r *spec.CreateVolumeRequest) { r.Parameters["csi.storage.k8s.io/pv/name"] = name }
-}
+// named gives a request the name of its PersistentVolume.
+func named(r *spec.CreateVolumeRequest) { r.Parameters["csi.storage.k8s.io/pv/name"] = "pv-1" }
 
 // TestKeySecret: the node mounts with the Secret that the controller has written, without a credential and without a call.
 func TestKeySecret(t *testing.T) {
 	t.Parallel()
 	d, s := withSecrets(t)
 	d.create(t, "NFS")
-	v := d.create(t, "CEPHFS", named("pv-1"))
-	d.create(t, "CEPHFS", named("pv-1"))
+	v := d.create(t, "CEPHFS", named)
+	d.create(t, "CEPHFS", named)
 	if got := s.Names(secretsPath); !slices.Equal(got, []string{"pv-1"}) {
 		t.Fatalf("there are the Secrets %q", got)
 	}
-	secret := held(t, s, "pv-1")
+	secret := held(t, s)
 	d.Calls.Reset()
 	stage := &spec.NodeStageVolumeRequest{VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, "stage"), VolumeCapability: rwx(), VolumeContext: v.GetVolumeContext(), Secrets: secret}
 	if _, err := d.node.NodeStageVolume(t.Context(), stage); err != nil {
@@ -107,8 +106,8 @@ func TestKeySecretReadOnly(t *testing.T) {
 	t.Parallel()
 	d, s := withSecrets(t)
 	d.controller.Attach = true
-	v := d.create(t, "CEPHFS", named("pv-1"))
-	old := held(t, s, "pv-1")
+	v := d.create(t, "CEPHFS", named)
+	old := held(t, s)
 	if len(old) != 2 {
 		t.Fatalf("the new volume's Secret holds %d values", len(old))
 	}
@@ -135,7 +134,7 @@ func TestKeySecretReadOnly(t *testing.T) {
 		}
 	}
 	rw, ro := published("n1/10.0.0.1", false), published("n2/10.0.0.2", true)
-	secret := held(t, s, "pv-1")
+	secret := held(t, s)
 	if secret["userID"] != old["userID"] || secret["userKey"] != old["userKey"] || secret["readOnlyUserID"] != old["userID"]+"-ro" || secret["readOnlyUserKey"] == "" || secret["readOnlyUserKey"] == old["userKey"] {
 		t.Fatalf("the Secret holds %q and %q", secret["userID"], secret["readOnlyUserID"])
 	}
@@ -165,11 +164,11 @@ func TestKeySecretReadOnly(t *testing.T) {
 	if err := stage("half", ro, map[string]string{"readOnlyUserID": "u"}); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("half of it: %v", err)
 	}
-	d.create(t, "CEPHFS", named("pv-1")) // asked again, it is as it was
+	d.create(t, "CEPHFS", named) // asked again, it is as it was
 	if _, err := d.controller.ControllerExpandVolume(t.Context(), &spec.ControllerExpandVolumeRequest{VolumeId: v.GetVolumeId(), CapacityRange: &spec.CapacityRange{RequiredBytes: 3 << 30}}); err != nil {
 		t.Fatal(err)
 	}
-	if after := held(t, s, "pv-1"); !maps.Equal(after, secret) {
+	if after := held(t, s); !maps.Equal(after, secret) {
 		t.Errorf("the Secret has become one of %d values", len(after))
 	}
 }
@@ -178,8 +177,8 @@ func TestKeySecretReadOnly(t *testing.T) {
 func TestKeySecretModified(t *testing.T) {
 	t.Parallel()
 	d, s := withSecrets(t)
-	v := d.create(t, "CEPHFS", named("pv-1"))
-	first := held(t, s, "pv-1")
+	v := d.create(t, "CEPHFS", named)
+	first := held(t, s)
 	for _, level := range []string{"ro", "rw", "ro"} {
 		if _, err := d.controller.ControllerModifyVolume(t.Context(), &spec.ControllerModifyVolumeRequest{VolumeId: v.GetVolumeId(), MutableParameters: map[string]string{"accessLevel": level}}); err != nil {
 			t.Fatal(err)
@@ -188,15 +187,15 @@ func TestKeySecretModified(t *testing.T) {
 		if level == "ro" {
 			want = map[string]string{"readOnlyUserID": first["userID"], "readOnlyUserKey": first["userKey"]}
 		}
-		if got := held(t, s, "pv-1"); !maps.Equal(got, want) {
+		if got := held(t, s); !maps.Equal(got, want) {
 			t.Errorf("%s: the Secret has %q and %q", level, got["userID"], got["readOnlyUserID"])
 		}
 	}
 	if err := d.controller.KeySecrets.DeleteOf(t.Context(), v.GetVolumeId()); err != nil {
 		t.Fatal(err)
 	}
-	d.create(t, "CEPHFS", named("pv-1"), func(r *spec.CreateVolumeRequest) { r.MutableParameters = map[string]string{"accessLevel": "rw"} })
-	if got := held(t, s, "pv-1"); !maps.Equal(got, first) {
+	d.create(t, "CEPHFS", named, func(r *spec.CreateVolumeRequest) { r.MutableParameters = map[string]string{"accessLevel": "rw"} })
+	if got := held(t, s); !maps.Equal(got, first) {
 		t.Errorf("made again and written again: %q and %q", got["userID"], got["readOnlyUserID"])
 	}
 }
@@ -226,12 +225,12 @@ func TestKeySecretFaults(t *testing.T) {
 					var id string
 					for range 2 { // the second time it is there
 						retried(t, func() error {
-							v, err := d.controller.CreateVolume(t.Context(), request("CEPHFS", named("pv-1")))
+							v, err := d.controller.CreateVolume(t.Context(), request("CEPHFS", named))
 							id = v.GetVolume().GetVolumeId()
 							return err
 						})
 					}
-					if got := held(t, s, "pv-1"); got["userID"] != "pvc-cephfs" || got["userKey"] == "" {
+					if got := held(t, s); got["userID"] != "pvc-cephfs" || got["userKey"] == "" {
 						t.Errorf("%s: the Secret holds %q", method, got["userID"])
 					}
 					retried(t, func() error {

@@ -15,7 +15,7 @@ func TestParseRuntime(t *testing.T) {
 	for in, want := range map[string]string{
 		`{}`: "", `null`: "", `{"nfs":null}`: "", `{"nfs":{}}`: "", `{"nfs":{"matchExportLocationAddress":""}}`: "",
 		`{"nfs":{"matchExportLocationAddress":"10.1.2.3/8"}}`: "10.0.0.0/8", `{"nfs":{"matchExportLocationAddress":"10.1.2.3"}}`: "10.1.2.3/32",
-		`{"nfs":{"matchExportLocationAddress":"fd00::1"}}`: "fd00::1/128", " {\"nfs\":{\"matchExportLocationAddress\":\"::/0\"}}\n": "::/0",
+		`{"nfs":{"matchExportLocationAddress":"fd00::1"}}`: "fd00::1/128", `{"nfs": {"matchExportLocationAddress": "::/0"}}` + "\n": "::/0",
 	} {
 		got, err := params.ParseRuntime([]byte(in))
 		if (want == "") == got.NFSLocations.IsValid() || want != "" && got.NFSLocations.String() != want || err != nil {
