@@ -62,16 +62,8 @@ func NextAdmit(w *Admission, o *Observed) Step {
 	if !o.RulesKnown {
 		return Step{Action: ActionListRules}
 	}
-	for i := range o.Rules {
-		if r := &o.Rules[i]; r.left() && r.ownedBy(w.Cluster) && (!w.matches(r) || r.Level != w.Level) {
-			return nextDeny(r, o)
-		}
-	}
-	old := func(r *Rule) bool { return r.ownedBy(w.Cluster) && r.isFor(w.Node) && !r.leaving() && !w.matches(r) }
-	for i := range o.Rules {
-		if r := &o.Rules[i]; old(r) && r.Level != w.Level && r.State != "error" {
-			return Step{Action: ActionFail, Err: fmt.Errorf("%w: node %s has it %s, and %s is wanted", ErrOtherAccess, w.Node, r.Level, w.Level)}
-		}
+	if step, ok := w.nextOthers(o); !ok {
+		return step
 	}
 	i := slices.IndexFunc(o.Rules, func(r Rule) bool { return w.matches(&r) })
 	if i < 0 {
@@ -81,11 +73,32 @@ func NextAdmit(w *Admission, o *Observed) Step {
 		return step
 	}
 	for i := range o.Rules {
-		if r := &o.Rules[i]; old(r) {
+		if r := &o.Rules[i]; w.isOld(r) {
 			return nextLeave(r, w.Node, o)
 		}
 	}
 	return Step{Action: ActionDone}
+}
+
+// isOld knows a rule that lets the node in by another address.
+func (w *Admission) isOld(r *Rule) bool {
+	return r.ownedBy(w.Cluster) && r.isFor(w.Node) && !r.leaving() && !w.matches(r)
+}
+
+// nextOthers decides about the rules that come before the one of the very client: those that nobody is to have any more go first, and
+// an old one of the node must not give it another access. ok is true when there are none.
+func (w *Admission) nextOthers(o *Observed) (step Step, ok bool) {
+	for i := range o.Rules {
+		if r := &o.Rules[i]; r.left() && r.ownedBy(w.Cluster) && (!w.matches(r) || r.Level != w.Level) {
+			return nextDeny(r, o), false
+		}
+	}
+	for i := range o.Rules {
+		if r := &o.Rules[i]; w.isOld(r) && r.Level != w.Level && r.State != "error" {
+			return Step{Action: ActionFail, Err: fmt.Errorf("%w: node %s has it %s, and %s is wanted", ErrOtherAccess, w.Node, r.Level, w.Level)}, false
+		}
+	}
+	return Step{}, true
 }
 
 // nextRule decides about the rule of the very client. One that the driver did not make serves as it is.
@@ -116,24 +129,31 @@ func NextDismiss(cluster, node string, o *Observed) Step {
 	if !o.RulesKnown {
 		return Step{Action: ActionListRules}
 	}
+	return nextOut(cluster, node, o)
+}
+
+// nextOut decides about the rules by which a node is let in.
+func nextOut(cluster, node string, o *Observed) Step {
 	last := Step{Action: ActionDone}
 	for i := range o.Rules {
 		r := &o.Rules[i]
-		names := r.Nodes()
 		switch {
-		case !r.ownedBy(cluster) || !r.left() && (len(names) == 0 || node != "" && !r.isFor(node)):
-			continue
+		case !r.ownedBy(cluster) || !r.concerns(node):
 		case (r.left() || r.leaving()) && o.stuck(): // no more can be done
-			continue
 		case r.leaving():
 			last = Step{Action: ActionLookRules}
-			continue
 		case r.left() || node == "" && r.Kind == KindIP && !o.stuck():
 			return nextDeny(r, o)
+		default:
+			return nextLeave(r, cmp.Or(node, r.Nodes()[0]), o)
 		}
-		return nextLeave(r, cmp.Or(node, names[0]), o)
 	}
 	return last
+}
+
+// concerns says that a rule lets a node in (without a node: any), or was left behind by one.
+func (r *Rule) concerns(node string) bool {
+	return r.left() || len(r.Nodes()) > 0 && (node == "" || r.isFor(node))
 }
 
 // waits says that the share takes no changes of rules in the status in which it was seen, and that this will pass.

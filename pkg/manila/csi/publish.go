@@ -79,21 +79,25 @@ func (c *Controller) ControllerPublishVolume(ctx context.Context, r *csi.Control
 		return nil, answer(err)
 	}
 	defer unlock()
-	rule, err := client.Admit(ctx, v.ShareID, &manila.Admission{Grant: grant, Cluster: c.ClusterID, Node: node.Name})
+	told, err := c.admit(ctx, client, v.ShareID, &manila.Admission{Grant: grant, Cluster: c.ClusterID, Node: node.Name})
 	if err != nil {
 		return nil, answer(err)
 	}
-	response := &csi.ControllerPublishVolumeResponse{}
-	if rule.Kind != manila.KindCephx {
-		return response, nil
+	return &csi.ControllerPublishVolumeResponse{PublishContext: told}, nil
+}
+
+// admit lets a node in, and returns what it has to be told: which cephx user to mount as.
+func (c *Controller) admit(ctx context.Context, client *manila.Client, share string, a *manila.Admission) (map[string]string, error) {
+	rule, err := client.Admit(ctx, share, a)
+	if err != nil || rule.Kind != manila.KindCephx {
+		return nil, err
 	}
 	if rule.Level == "ro" { // the other one is there from the beginning
-		if err := c.syncSecret(ctx, client, v.ShareID, rule.To); err != nil {
-			return nil, answer(err)
+		if err := c.syncSecret(ctx, client, share, rule.To); err != nil {
+			return nil, err
 		}
 	}
-	response.PublishContext = map[string]string{publishedUser: rule.To, publishedRule: rule.ID}
-	return response, nil
+	return map[string]string{publishedUser: rule.To, publishedRule: rule.ID}, nil
 }
 
 // published is what is known of a volume. Its context says it; without one the share does.
