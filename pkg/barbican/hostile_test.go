@@ -33,7 +33,11 @@ func TestRetireByOtherRules(t *testing.T) {
 	}
 	foreign := store(t, mate(t, sim), "0123456789abcdef0123456789abcdef")
 	add(t, session, ring.Container, entry{"generation-9", foreign})
-	spec = barbican.RetireSpec{Container: ring.Container, Generation: 9, Policy: noDelay()}
+	spec = barbican.RetireSpec{Container: ring.Container, Generation: 9, Policy: noDelay(), Unused: spec.Unused}
+	if got, err := m.Retire(t.Context(), spec); !errors.Is(err, barbican.ErrInUse) { // the next rotation would give its number again
+		t.Errorf("the highest: %+v, %v", got, err)
+	}
+	spec.Unused = nil
 	if got, err := m.Retire(t.Context(), spec); err != nil || !got.Removed {
 		t.Errorf("by force: %+v, %v", got, err)
 	}

@@ -90,14 +90,18 @@ func Assess(l *Listing, now time.Time, p *Policy) []KeyStatus {
 // Retirable is the key of a generation that may be taken out of the keyring, as far as its state tells. Wanted names the secret, too,
 // where several have the generation. The secret of the result is empty when such a generation is not listed any more. A strange key
 // that no active one has followed may be the plugins' active one, if their rules are others or they could read it; only force
-// retires it.
+// retires it, and only force the highest, whose number would be given again.
 func Retirable(keys []KeyStatus, wanted KeyRef, force bool) (KeyRef, error) {
 	ref := KeyRef{Generation: wanted.Generation}
 	var highest uint64
+	sharing := 0      // keys of the generation
 	followed := false // by an active one; the highest come first
 	for i := range keys {
 		k := &keys[i]
 		highest = max(highest, k.Ref.Generation)
+		if k.Ref.Generation == wanted.Generation {
+			sharing++
+		}
 		followed = followed || k.State == KeyActive && k.Ref.Generation > wanted.Generation
 		if k.Ref.Generation != wanted.Generation || (wanted.Secret != "" && k.Ref.Secret != wanted.Secret) {
 			continue
@@ -115,8 +119,11 @@ func Retirable(keys []KeyStatus, wanted KeyRef, force bool) (KeyRef, error) {
 		}
 		ref = k.Ref
 	}
-	if ref.Secret == "" && wanted.Generation > highest {
+	switch {
+	case ref.Secret == "" && wanted.Generation > highest:
 		return ref, fmt.Errorf("%w: %d is the highest", ErrNoGeneration, highest)
+	case ref.Secret != "" && ref.Generation == highest && sharing == 1 && !force:
+		return ref, fmt.Errorf("%w: generation %d is the highest, and the next rotation would give its number to another key: rotate first, or --force if no plugin has ever written with it", ErrInUse, highest)
 	}
 	return ref, nil
 }
