@@ -92,38 +92,51 @@ func Assess(l *Listing, now time.Time, p *Policy) []KeyStatus {
 // that no active one has followed may be the plugins' active one, if their rules are others or they could read it; only force
 // retires it, and only force the highest, whose number would be given again.
 func Retirable(keys []KeyStatus, wanted KeyRef, force bool) (KeyRef, error) {
-	ref := KeyRef{Generation: wanted.Generation}
+	var candidates []*KeyStatus
 	var highest uint64
 	sharing := 0      // keys of the generation
-	followed := false // by an active one; the highest come first
+	followed := false // by an active one
 	for i := range keys {
 		k := &keys[i]
 		highest = max(highest, k.Ref.Generation)
-		if k.Ref.Generation == wanted.Generation {
-			sharing++
-		}
 		followed = followed || k.State == KeyActive && k.Ref.Generation > wanted.Generation
-		if k.Ref.Generation != wanted.Generation || (wanted.Secret != "" && k.Ref.Secret != wanted.Secret) {
+		if k.Ref.Generation != wanted.Generation {
 			continue
 		}
-		switch {
-		case ref.Secret != "":
-			return ref, fmt.Errorf("generation %d is given to two keys, %s and %s: say which (--secret)", ref.Generation, ref.Secret, k.Ref.Secret)
-		case k.State == KeyActive:
-			return ref, fmt.Errorf("%w: generation %d is the active one; rotate first", ErrInUse, ref.Generation)
-		case k.State == KeyPending, k.State == KeyHeldBack:
-			return ref, fmt.Errorf("%w: generation %d becomes active at %s", ErrInUse, ref.Generation, k.Activation.UTC().Format(time.RFC3339))
-		case k.State == KeyStrange && !k.Disputed && !followed && !force:
-			return ref, fmt.Errorf("generation %d: %w, perhaps: it looks strange from here (%s), but no active generation is above it, and plugins may write with it: "+
-				"give the plugins' --allowed-creators, or --force if they do not", ref.Generation, ErrInUse, k.Why)
+		sharing++
+		if wanted.Secret == "" || k.Ref.Secret == wanted.Secret {
+			candidates = append(candidates, k)
 		}
-		ref = k.Ref
 	}
+	unlisted := KeyRef{Generation: wanted.Generation}
 	switch {
-	case ref.Secret == "" && wanted.Generation > highest:
-		return ref, fmt.Errorf("%w: %d is the highest", ErrNoGeneration, highest)
-	case ref.Secret != "" && ref.Generation == highest && sharing == 1 && !force:
-		return ref, fmt.Errorf("%w: generation %d is the highest, and the next rotation would give its number to another key: rotate first, or --force if no plugin has ever written with it", ErrInUse, highest)
+	case len(candidates) > 1:
+		return unlisted, fmt.Errorf("generation %d is given to two keys, %s and %s: say which (--secret)", wanted.Generation, candidates[0].Ref.Secret, candidates[1].Ref.Secret)
+	case len(candidates) == 1:
+		return candidates[0].Ref, candidates[0].retirable(wanted.Generation == highest && sharing == 1, followed, force)
+	case wanted.Generation > highest:
+		return unlisted, fmt.Errorf("%w: %d is the highest", ErrNoGeneration, highest)
 	}
-	return ref, nil
+	return unlisted, nil
+}
+
+// retirable says why a key has to stay: one that is or will be active; without force one that may be, or that alone has the highest
+// number.
+func (k *KeyStatus) retirable(highest, followed, force bool) error {
+	generation := k.Ref.Generation
+	switch {
+	case k.State == KeyActive:
+		return fmt.Errorf("%w: generation %d is the active one; rotate first", ErrInUse, generation)
+	case k.State == KeyPending, k.State == KeyHeldBack:
+		return fmt.Errorf("%w: generation %d becomes active at %s", ErrInUse, generation, k.Activation.UTC().Format(time.RFC3339))
+	case force:
+		return nil
+	case k.State == KeyStrange && !k.Disputed && !followed:
+		return fmt.Errorf("generation %d: %w, perhaps: it looks strange from here (%s), but no active generation is above it, and plugins may write with it: "+
+			"give the plugins' --allowed-creators, or --force if they do not", generation, ErrInUse, k.Why)
+	case highest:
+		return fmt.Errorf("%w: generation %d is the highest, and the next rotation would give its number to another key: rotate first, or --force if no plugin has ever "+
+			"written with it", ErrInUse, generation)
+	}
+	return nil
 }

@@ -115,32 +115,7 @@ func (r Ring) with(ref KeyRef, change func(*keyState)) Ring {
 
 // Listed is the event that the keyring was listed.
 func (r Ring) Listed(l *Listing, now time.Time) Ring {
-	keys := make(map[KeyRef]keyState, len(l.Keys))
-	for _, listed := range l.Keys {
-		k := r.keys[listed.Ref]
-		if k.unread {
-			k = keyState{}
-		}
-		k.ListedKey, k.gone, k.disputed = listed, false, false
-		keys[listed.Ref] = k
-	}
-	again := false
-	for ref, err := range l.Unread {
-		k, known := r.keys[ref]
-		answered := k.unread && classify(k.err) == Definite // that its turn has not come takes nothing back
-		if !known || k.unread && !(answered && errors.Is(err, errLater)) {
-			k = keyState{ListedKey: ListedKey{Ref: ref}, unread: true, err: err}
-			again = again || classify(err) == Transient
-		}
-		k.gone = false
-		keys[ref] = k
-	}
-	for ref, k := range r.keys {
-		if _, listed := keys[ref]; !listed && k.held {
-			k.gone = true
-			keys[ref] = k
-		}
-	}
+	keys, again := r.merged(l)
 	r.keys, r.strange, r.owner, r.listed, r.trouble, r.container = keys, l.Strange, l.Owner, true, nil, evidence{}
 	r.settleDisputes()
 	r.lookAtClock(l, now)
@@ -157,6 +132,36 @@ func (r Ring) Listed(l *Listing, now time.Time) Ring {
 		r.failures = 0
 	}
 	return r.polled(again, Transient, now)
+}
+
+// merged are the keys after a listing; again says that some of it could not be read and is to be asked for soon.
+func (r Ring) merged(l *Listing) (keys map[KeyRef]keyState, again bool) {
+	keys = make(map[KeyRef]keyState, len(l.Keys))
+	for _, listed := range l.Keys {
+		k := r.keys[listed.Ref]
+		if k.unread {
+			k = keyState{}
+		}
+		k.ListedKey, k.gone, k.disputed = listed, false, false
+		keys[listed.Ref] = k
+	}
+	for ref, err := range l.Unread {
+		k, known := r.keys[ref]
+		keep := known && (!k.unread || classify(k.err) == Definite && errors.Is(err, errLater)) // that its turn has not come takes nothing back
+		if !keep {
+			k = keyState{ListedKey: ListedKey{Ref: ref}, unread: true, err: err}
+			again = again || classify(err) == Transient
+		}
+		k.gone = false
+		keys[ref] = k
+	}
+	for ref, k := range r.keys {
+		if _, listed := keys[ref]; !listed && k.held {
+			k.gone = true
+			keys[ref] = k
+		}
+	}
+	return keys, again
 }
 
 // readingLife is how long a reading of a clock is better than later ones that are behind it.
