@@ -29,10 +29,10 @@ type freshKey struct {
 	keep   bool // it must not be deleted, whatever becomes of it
 }
 
-// gone makes ErrRival of the error that a key that was left is there no more: it was not left, but another run's that goes on.
+// gone makes ErrRival of the error that a key is there no more: two runs had the same one, and the other has deleted it.
 func (k *freshKey) gone(err error) error {
-	if k.left && errors.Is(err, openstack.ErrNotFound) {
-		return fmt.Errorf("%w: the key that was found is another run's, which has deleted it: %w", ErrRival, err)
+	if errors.Is(err, openstack.ErrNotFound) {
+		return fmt.Errorf("%w: another run had the key %s, too, and has deleted it: %w", ErrRival, k.secret, err)
 	}
 	return err
 }
@@ -84,7 +84,7 @@ func (m *Manager) leftKey(ctx context.Context, r *request, name string) (*freshK
 		return nil, nil //nolint:nilnil // there is none, as said above
 	case 1:
 		m.say("The key %s, which an earlier run left, is used for generation %d.", left[0], r.generation)
-		return &freshKey{secret: left[0], left: true, keep: true}, nil
+		return &freshKey{secret: left[0], left: true, keep: r.generation == 1}, nil
 	default:
 		return nil, fmt.Errorf("keys named %q that are not in the keyring: %w: %s; delete all but one, or all (openstack secret delete)", name, ErrAmbiguous, strings.Join(left, ", "))
 	}
@@ -112,7 +112,7 @@ func (m *Manager) unlisted(ctx context.Context, container, name, owner string) (
 
 // enter adds a key to the keyring. Barbican lets two entries have one generation, so that whoever enters one looks afterwards
 // whether somebody else did the same: of all of them the first in the order of their UUIDs stays, unless another one is so sure of
-// itself that it does not give way; then this one gives way, too. What was not entered is deleted if this run made it.
+// itself that it does not give way; then this one gives way, too. A key that nobody entered in the end is deleted.
 func (m *Manager) enter(ctx context.Context, container string, key *freshKey, name string) error {
 	own := entry{name, key.secret}
 	err := m.client.addEntry(ctx, container, name, key.secret)
@@ -170,10 +170,17 @@ func (m *Manager) giveWay(ctx context.Context, container string, own entry, key 
 	if err := m.client.removeEntry(ctx, container, own.name, own.secret); err != nil {
 		return errors.Join(lost, err)
 	}
-	if key.keep || slices.ContainsFunc(rivals, func(e entry) bool { return e.secret == key.secret }) {
+	if key.keep {
 		return lost
 	}
-	return errors.Join(lost, m.discard(ctx, container, key.secret))
+	left, err := m.client.entries(ctx, container) // anew: another run may have found the same key, and entered it or given way, too
+	if err != nil || slices.ContainsFunc(left, func(e entry) bool { return e.secret == key.secret }) {
+		return errors.Join(lost, err)
+	}
+	if err := m.discard(ctx, container, key.secret); !errors.Is(err, openstack.ErrNotFound) {
+		return errors.Join(lost, err)
+	}
+	return lost
 }
 
 // discard deletes a key that is in no keyring.
