@@ -76,6 +76,7 @@ func (c *Client) Keyring(ctx context.Context, container string, known map[KeyRef
 	slices.SortFunc(list.Keys, newestFirst)
 	if !list.Now.IsZero() {
 		list.Now = list.Now.Add(time.Since(answered))
+		list.catchUp()
 	}
 	return list, nil
 }
@@ -167,4 +168,15 @@ func explainContainer(container string, err error) error {
 		hint = "this user may not read it: it is another project's, or its ACL does not name the user: "
 	}
 	return refusing(fmt.Errorf("container %s: %s%w", container, hint, err), "/containers/"+container)
+}
+
+// catchUp moves the clock on to the creation of a key that lies just ahead of it: a clock that tells whole seconds is up to one behind.
+func (l *Listing) catchUp() {
+	const grain = time.Second
+	now := l.Now
+	for _, k := range l.Keys {
+		if k.Created.After(l.Now) && k.Created.Sub(now) <= grain {
+			l.Now = k.Created
+		}
+	}
 }
