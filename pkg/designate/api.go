@@ -24,32 +24,6 @@ type api struct {
 	pages   pageSize
 }
 
-// wireZone is a zone as GET /v2/zones shows it (designate/objects/adapters/api_v2/zone.py).
-type wireZone struct {
-	ID        string      `json:"id"`
-	Name      string      `json:"name"`
-	PoolID    string      `json:"pool_id"`
-	ProjectID string      `json:"project_id"`
-	Type      string      `json:"type"`
-	TTL       int         `json:"ttl"`
-	Version   int64       `json:"version"`
-	Serial    json.Number `json:"serial"`
-	Status    string      `json:"status"`
-	Action    string      `json:"action"`
-}
-
-func (w *wireZone) zone() Zone {
-	serial, err := w.Serial.Int64()
-	if err != nil {
-		serial = 0 // an unknown serial is never relied upon alone
-	}
-	return Zone{
-		ID: w.ID, Name: readName(w.Name), PoolID: w.PoolID, ProjectID: w.ProjectID, TTL: w.TTL,
-		Validator: Validator{Version: w.Version, Serial: serial, Status: w.Status, Action: w.Action},
-		primary:   w.Type != "SECONDARY", deleting: w.Action == "DELETE",
-	}
-}
-
 // wireRecordset is a recordset as Designate shows it (designate/objects/adapters/api_v2/recordset.py).
 type wireRecordset struct {
 	ID      string   `json:"id"`
@@ -73,17 +47,6 @@ func (w *wireRecordset) recordset() Recordset {
 	}
 	r.Targets = sortedSet(r.Targets)
 	return r
-}
-
-// cloudLimits is what GET /v2/limits says, as far as it matters here.
-type cloudLimits struct {
-	MinTTL *int `json:"min_ttl"` // seconds; null in clouds without one
-}
-
-func (a *api) limits(ctx context.Context) (cloudLimits, error) {
-	var l cloudLimits
-	err := a.call(ctx, http.MethodGet, nil, &l, "limits")
-	return l, err
 }
 
 func (a *api) create(ctx context.Context, zoneID string, r Record) (Recordset, error) {

@@ -2,6 +2,7 @@ package designate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/url"
 	"sync/atomic"
@@ -71,6 +72,32 @@ func pageQuery(step int32, marker string) url.Values {
 		query.Set("marker", marker)
 	}
 	return query
+}
+
+// wireZone is a zone as GET /v2/zones shows it (designate/objects/adapters/api_v2/zone.py).
+type wireZone struct {
+	ID        string      `json:"id"`
+	Name      string      `json:"name"`
+	PoolID    string      `json:"pool_id"`
+	ProjectID string      `json:"project_id"`
+	Type      string      `json:"type"`
+	TTL       int         `json:"ttl"`
+	Version   int64       `json:"version"`
+	Serial    json.Number `json:"serial"`
+	Status    string      `json:"status"`
+	Action    string      `json:"action"`
+}
+
+func (w *wireZone) zone() Zone {
+	serial, err := w.Serial.Int64()
+	if err != nil {
+		serial = 0 // an unknown serial is never relied upon alone
+	}
+	return Zone{
+		ID: w.ID, Name: readName(w.Name), PoolID: w.PoolID, ProjectID: w.ProjectID, TTL: w.TTL,
+		Validator: Validator{Version: w.Version, Serial: serial, Status: w.Status, Action: w.Action},
+		primary:   w.Type != "SECONDARY", deleting: w.Action == "DELETE",
+	}
 }
 
 // zones lists every zone that the project can see.
