@@ -220,7 +220,8 @@ func (c *Client) deleteContainer(ctx context.Context, id string) error {
 	return nil
 }
 
-// addEntry names a secret in a container. The error is ErrConflict when it has that name there already.
+// addEntry names a secret in a container. The error is ErrConflict when it has that name there already. Barbican takes a secret under a
+// name only once: an entry that was taken out stays in its database, and a second one like it is answered with 500.
 func (c *Client) addEntry(ctx context.Context, container, name, secret string) error {
 	client, err := c.service(ctx, "")
 	if err != nil {
@@ -229,6 +230,9 @@ func (c *Client) addEntry(ctx context.Context, container, name, secret string) e
 	// Barbican takes the id off the end of a reference, whatever stands before it (barbican/common/hrefs.py).
 	err = containers.CreateSecretRef(ctx, client, container, containers.SecretRef{Name: name, SecretRef: client.ServiceURL(secretKind, secret)}).Err
 	if err = openstack.Wrap(err); err != nil {
+		if e, ok := errors.AsType[*openstack.Error](err); ok && e.Status == http.StatusInternalServerError {
+			err = fmt.Errorf("Barbican takes no secret back under a name that it had in the container before; if secret %s had this one, run it again, for another name: %w", secret, err)
+		}
 		return fmt.Errorf("adding %s to container %s: %w", name, container, err)
 	}
 	return nil

@@ -49,7 +49,10 @@ func (m *Manager) Init(ctx context.Context, spec InitSpec) (*Made, error) {
 		return nil, err
 	}
 	made.Key = KeyRef{Secret: key.secret, Generation: 1}
-	return made, m.enter(ctx, container, key, EntryName(1, time.Time{})) // the first one has nothing to wait for
+	if key.left { // it may have been in the container as plain generation-1, and Barbican takes no entry twice; it has nothing to wait for
+		made.NotBefore = clockOf(listing).UTC().Truncate(time.Second)
+	}
+	return made, m.enter(ctx, container, key, EntryName(1, made.NotBefore))
 }
 
 // existing completes a keyring that has keys: all that the session's user made get the readers and the registration.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -272,6 +273,21 @@ func TestAssess(t *testing.T) {
 	unread := &barbican.Listing{Unread: map[barbican.KeyRef]error{{Secret: "x", Generation: 1}: errors.New("away")}}
 	if got := barbican.Assess(unread, now, noDelay()); len(got) != 1 || got[0].State != barbican.KeyStrange || got[0].Why != "away" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestEntryThatWas says what to do where Barbican fails with an entry that its database has already.
+func TestEntryThatWas(t *testing.T) {
+	t.Parallel()
+	sim, session := cloud(t)
+	m := barbican.NewManager(barbican.NewClient(session), nil)
+	sim.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceBarbican, Method: http.MethodPost, Path: "/v1/containers/", Status: http.StatusInternalServerError, Count: 1, Skip: 1})
+	if _, err := m.Init(t.Context(), initSpec()); err == nil || !strings.Contains(err.Error(), "had in the container before") || !strings.Contains(err.Error(), "run it again") {
+		t.Errorf("%v", err)
+	}
+	sim.Faults.Clear()
+	if made, err := m.Init(t.Context(), initSpec()); err != nil || made.NotBefore.IsZero() {
+		t.Errorf("%+v, %v", made, err)
 	}
 }
 

@@ -17,6 +17,7 @@ type barbicanContainer struct {
 	kind             string
 	created, updated time.Time
 	secrets          []containerSecret
+	former           map[containerSecret]bool // entries that were taken out: their rows stay in the database
 	consumers        []containerConsumer
 }
 
@@ -83,7 +84,7 @@ func (b *Barbican) createContainer(w *reply, r *barbicanRequest) {
 	now := b.now()
 	c := &barbicanContainer{
 		owned: owned{project: r.project, creator: r.user}, id: newUUID(), name: data["name"], kind: jsonText(data, "type"),
-		created: now, updated: now, secrets: refs,
+		created: now, updated: now, secrets: refs, former: map[containerSecret]bool{},
 	}
 	b.containers[c.id] = c
 	ref := b.ref("containers", c.id)
@@ -233,6 +234,10 @@ func (b *Barbican) addContainerSecret(w *reply, r *barbicanRequest, c *barbicanC
 			"The same secret can exist in a container as long as the name is unique.")
 		return
 	}
+	if c.former[entry] && entry.name != nil { // a unique constraint of the database, which no code expects (barbican/model/models.py)
+		barbicanError(w, http.StatusInternalServerError, "Container Secret creation failure seen - please contact site administrator.")
+		return
+	}
 	c.secrets = append(c.secrets, entry)
 	ref := b.ref("containers", c.id)
 	w.header.Set("Location", ref)
@@ -259,6 +264,7 @@ func (b *Barbican) removeContainerSecret(w *reply, r *barbicanRequest, c *barbic
 		return
 	}
 	c.secrets = slices.DeleteFunc(c.secrets, func(s containerSecret) bool { return s == entry })
+	c.former[entry] = true
 	w.noContent(http.StatusNoContent)
 }
 

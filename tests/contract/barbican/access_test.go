@@ -179,6 +179,41 @@ func TestContainers(t *testing.T) {
 	}
 }
 
+// TestContainersForgetNoEntry: Barbican marks the row of an entry as deleted when it is taken out, and its unique constraint (container,
+// secret, name; barbican/model/models.py) holds for the row all the same. The same secret comes back only under another name.
+func TestContainersForgetNoEntry(t *testing.T) {
+	t.Parallel()
+	_, a := demo(t)
+	first, second := a.text(t, target.Unique(t), "1"), a.text(t, target.Unique(t), "2")
+	ref := a.container(t, map[string]string{"a": first})
+	entry := func(name, secret string) map[string]any { return map[string]any{"name": name, "secret_ref": secret} }
+	add := func(name, secret string) {
+		t.Helper()
+		a.want(t, http.StatusCreated, http.MethodPost, ref+"/secrets", entry(name, secret), nil)
+	}
+	remove := func(name, secret string) {
+		t.Helper()
+		a.want(t, http.StatusNoContent, http.MethodDelete, ref+"/secrets", entry(name, secret), nil)
+	}
+	const failed = "Container Secret creation failure seen - please contact site administrator."
+	remove("a", first)
+	for range 2 {
+		a.refused(t, http.StatusInternalServerError, failed, http.MethodPost, ref+"/secrets", entry("a", first), nil)
+	}
+	add("a", second) // the name is free
+	add("b", first)  // and so is the secret
+	remove("b", first)
+	a.refused(t, http.StatusInternalServerError, failed, http.MethodPost, ref+"/secrets", entry("b", first), nil)
+	add("c", first)
+	if got := a.members(t, ref); len(got) != 2 || got["a"] != second || got["c"] != first {
+		t.Errorf("members %v", got)
+	}
+	another := a.container(t, map[string]string{"a": first}) // another container has never had it
+	if got := a.members(t, another); len(got) != 1 {
+		t.Errorf("members %v", got)
+	}
+}
+
 func TestContainerConsumers(t *testing.T) {
 	t.Parallel()
 	_, a := demo(t)

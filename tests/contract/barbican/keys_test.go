@@ -115,6 +115,45 @@ func retire(t *testing.T, a *api, m *barbican.Manager, first, next *barbican.Mad
 	}
 }
 
+// TestKeysComeBack: a key whose entry was taken out, and which was not deleted, is entered again, though Barbican takes no entry twice.
+func TestKeysComeBack(t *testing.T) {
+	t.Parallel()
+	cloud, a := demo(t)
+	m := barbican.NewManager(barbican.NewClient(cloud.Session(t, "demo")), nil)
+	spec := barbican.InitSpec{ClusterID: target.Unique(t), Name: target.Unique(t)}
+	first, err := m.Init(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.cleanUp(t, "/v1/containers/"+first.Container)
+	a.cleanUp(t, "/v1/secrets/"+first.Key.Secret)
+	takeOut := func(key barbican.KeyRef) {
+		t.Helper()
+		where := "containers/" + first.Container
+		name := barbican.EntryName(key.Generation, time.Time{})
+		a.want(t, http.StatusNoContent, http.MethodDelete, where+"/secrets", map[string]any{"name": name, "secret_ref": a.members(t, where)[name]}, nil)
+	}
+	takeOut(first.Key)
+	again, err := m.Init(t.Context(), spec)
+	if err != nil || again.Existed || again.Key != first.Key || again.NotBefore.IsZero() {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	rotate := barbican.RotateSpec{Container: first.Container, Policy: atOnce()}
+	second, err := m.Rotate(t.Context(), rotate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.cleanUp(t, "/v1/secrets/"+second.Key.Secret)
+	takeOut(second.Key)
+	if again, err = m.Rotate(t.Context(), rotate); err != nil || again.Key != second.Key {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	target.Eventually(t, "both are there, and the second is active", func() bool {
+		list, err := m.List(t.Context(), first.Container, atOnce())
+		return err == nil && len(list.Keys) == 2 && list.Keys[0].Ref == second.Key && list.Keys[0].State == barbican.KeyActive && list.Keys[1].State == barbican.KeyOld
+	})
+}
+
 // TestKeysArePrivate: another user of the project can read neither the keyring nor a key, unless named a reader.
 func TestKeysArePrivate(t *testing.T) {
 	t.Parallel()
