@@ -3,6 +3,7 @@ package barbican
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -115,13 +116,18 @@ func (m *Manager) retiredBefore(ctx context.Context, spec *RetireSpec, owner str
 	if err != nil {
 		return "", err
 	}
+	wanted := fmt.Sprintf("generation %d", spec.Generation)
+	if spec.Secret != "" {
+		wanted += " with the secret " + spec.Secret
+		left = slices.DeleteFunc(left, func(id string) bool { return id != spec.Secret })
+	}
 	switch len(left) {
 	case 0:
-		return "", fmt.Errorf("%w: generation %d", ErrNoGeneration, spec.Generation)
+		return "", fmt.Errorf("%w: %s", ErrNoGeneration, wanted)
 	case 1:
 		m.say("Generation %d is not in the keyring any more; its secret %s is still there.", spec.Generation, left[0])
 		return left[0], nil
 	default:
-		return "", fmt.Errorf("secrets of generation %d, which is not in the keyring any more: %w: %s", spec.Generation, ErrAmbiguous, strings.Join(left, ", "))
+		return "", fmt.Errorf("secrets of generation %d, which is not in the keyring any more: %w: %s: say which (--secret)", spec.Generation, ErrAmbiguous, strings.Join(left, ", "))
 	}
 }
