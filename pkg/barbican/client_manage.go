@@ -30,6 +30,10 @@ const orderTimeout = 5 * time.Minute
 // ErrOrder says that Barbican could not carry out an order for a key.
 var ErrOrder = errors.New("the order for a key failed")
 
+// ErrEntry says that Barbican failed over a new entry of a container. It fails with one that was there before, such as another run's
+// that has given way. A second run takes another name.
+var ErrEntry = errors.New("the entry failed, perhaps since it was there before (Barbican takes none twice); run it again")
+
 // service is Barbican's client, with a microversion if one is given.
 func (c *Client) service(ctx context.Context, microversion string) (*gophercloud.ServiceClient, error) {
 	client, err := c.session.Client(ctx, openstack.KeyManager)
@@ -221,7 +225,7 @@ func (c *Client) deleteContainer(ctx context.Context, id string) error {
 }
 
 // addEntry names a secret in a container. The error is ErrConflict when it has that name there already. Barbican takes a secret under a
-// name only once: an entry that was taken out stays in its database, and a second one like it is answered with 500.
+// name only once: an entry that was taken out stays in its database, and a second one like it is answered with 500 (ErrEntry).
 func (c *Client) addEntry(ctx context.Context, container, name, secret string) error {
 	client, err := c.service(ctx, "")
 	if err != nil {
@@ -231,7 +235,7 @@ func (c *Client) addEntry(ctx context.Context, container, name, secret string) e
 	err = containers.CreateSecretRef(ctx, client, container, containers.SecretRef{Name: name, SecretRef: client.ServiceURL(secretKind, secret)}).Err
 	if err = openstack.Wrap(err); err != nil {
 		if e, ok := errors.AsType[*openstack.Error](err); ok && e.Status == http.StatusInternalServerError {
-			err = fmt.Errorf("Barbican takes no secret back under a name that it had in the container before; if secret %s had this one, run it again, for another name: %w", secret, err)
+			err = fmt.Errorf("%w: %w", ErrEntry, err)
 		}
 		return fmt.Errorf("adding %s to container %s: %w", name, container, err)
 	}
