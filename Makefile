@@ -38,6 +38,12 @@ e2e-openstack: build ## the contract and end-to-end tests on a real OpenStack (r
 	  go test -count=1 -timeout 20m -p 1 -v ./contract/... ./e2e/openstack/... 2>&1 | tee ../$(BIN)/e2e-openstack.log | grep -E '^(ok|FAIL|panic:)|^ *--- (FAIL|SKIP)'; \
 	  status=$$?; [ $$status = 0 ] || tail -n 200 ../$(BIN)/e2e-openstack.log; lab/lab openstack down; exit $$status
 
+conformance: ## the ExternalDNS suite against any webhook provider: WEBHOOK_URL=http://… WEBHOOK_ZONE=… [WEBHOOK_CHILD, _REVERSE, _TYPES, _DNS]
+	@[ -n "$(WEBHOOK_URL)" ] && [ -n "$(WEBHOOK_ZONE)" ] || { echo 'usage: make conformance WEBHOOK_URL=http://localhost:8888 WEBHOOK_ZONE=example.com' >&2; exit 2; }
+	cd tests/contract/designate && MOORING_WEBHOOK_URL='$(WEBHOOK_URL)' MOORING_WEBHOOK_ZONE='$(WEBHOOK_ZONE)' MOORING_WEBHOOK_CHILD='$(WEBHOOK_CHILD)' \
+	  MOORING_WEBHOOK_REVERSE='$(WEBHOOK_REVERSE)' MOORING_WEBHOOK_TYPES='$(WEBHOOK_TYPES)' MOORING_WEBHOOK_DNS='$(WEBHOOK_DNS)' \
+	  go test -count=1 -timeout 60m -run '^TestWebhookConformance$$' .
+
 verify: $(TOOLS)/golangci-lint ## modules are tidy, code is formatted, what is generated is up to date, scripts pass shellcheck
 	@set -e; for m in $(MODULES) tools; do echo "go mod tidy -diff: $$m"; (cd $$m && go mod tidy -diff); done
 	@set -e; for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint fmt --diff --config $(CURDIR)/.golangci.yml ./...); done
@@ -82,6 +88,6 @@ $(TOOLS)/%: tools/go.mod
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build demo test e2e-openstack verify lint fmt generate fuzz bench bench-scan bench-go vuln clean
+.PHONY: help build demo test e2e-openstack conformance verify lint fmt generate fuzz bench bench-scan bench-go vuln clean
 include tests/lab/lab.mk
 include charts/chart.mk

@@ -70,12 +70,22 @@ func (s *dnsRecordset) rrs(z *dnsZone) []dns.RR {
 	}
 	var rrs []dns.RR
 	for _, data := range s.records {
-		rr, err := dns.NewRR(fmt.Sprintf("%s %d IN %s %s", s.name, ttl, s.kind, data))
+		rr, err := dns.NewRR(fmt.Sprintf("%s %d IN %s %s", s.name, ttl, s.kind, zoneFileForm(s.kind, data)))
 		if err == nil && rr != nil {
 			rrs = append(rrs, rr)
 		}
 	}
 	return rrs
+}
+
+// zoneFileForm puts the strings of a NAPTR, which Designate holds bare, into quotes: the parser wants them.
+func zoneFileForm(kind, data string) string {
+	const order, preference, flags, services, expression, replacement = 0, 1, 2, 3, 4, 5
+	f := strings.Split(data, " ")
+	if kind != "NAPTR" || len(f) != replacement+1 {
+		return data
+	}
+	return fmt.Sprintf(`%s %s "%s" "%s" "%s" %s`, f[order], f[preference], f[flags], f[services], f[expression], f[replacement])
 }
 
 func parent(name string) string {

@@ -1,10 +1,13 @@
 package designate_test
 
 import (
-	"bytes"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -22,40 +25,75 @@ import (
 
 // The variables that point the conformance suite at a provider that runs already.
 const (
-	urlVariable   = "MOORING_WEBHOOK_URL"   // http://localhost:8888
-	zoneVariable  = "MOORING_WEBHOOK_ZONE"  // a zone that it serves
-	childVariable = "MOORING_WEBHOOK_CHILD" // one below that; may be empty
-	dnsVariable   = "MOORING_WEBHOOK_DNS"   // host:port of a name server; may be empty
+	urlVariable     = "MOORING_WEBHOOK_URL"     // http://localhost:8888
+	zoneVariable    = "MOORING_WEBHOOK_ZONE"    // a zone that it serves
+	childVariable   = "MOORING_WEBHOOK_CHILD"   // one below that; may be empty
+	reverseVariable = "MOORING_WEBHOOK_REVERSE" // one below in-addr.arpa; may be empty
+	typesVariable   = "MOORING_WEBHOOK_TYPES"   // the record types that it claims, with commas; empty: all
+	dnsVariable     = "MOORING_WEBHOOK_DNS"     // host:port of a name server; may be empty
 )
 
-// webhook serves a session in this process and returns its URL.
-func webhook(t *testing.T, session *openstack.Session, filter *externaldns.Filter) string {
+// webhook serves a session in this process.
+func webhook(t *testing.T, session *openstack.Session, filter *externaldns.Filter) http.Handler {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	service := designate.New(session, designate.Options{Logger: logger, WantName: filter.Match})
+	types := []designate.Type{designate.A, designate.AAAA, designate.CNAME, designate.TXT, designate.NS, designate.MX, designate.SRV, designate.NAPTR, designate.PTR}
+	service := designate.New(session, designate.Options{Logger: logger, WantName: filter.Match, Types: types})
 	handler, err := externaldns.NewHandler(externaldns.Options{Provider: service, Filter: filter, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return handler
+}
+
+// serve is a handler's URL.
+func serve(t *testing.T, handler http.Handler) string {
+	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	return server.URL
 }
 
-// TestWebhookConformance runs the suite against our webhook on a simulated or a real Designate, or against the provider of the variables.
+// TestWebhookConformance runs the suite against our webhook on a simulated or a real Designate, or against the provider of the variables,
+// and then prints a table.
 func TestWebhookConformance(t *testing.T) {
 	t.Parallel()
 	if url := os.Getenv(urlVariable); url != "" {
-		conformance.Run(t, conformance.Provider{
-			URL: strings.TrimSuffix(url, "/"), Zone: os.Getenv(zoneVariable), Child: os.Getenv(childVariable), DNS: os.Getenv(dnsVariable), Patience: time.Minute,
-		})
+		p := conformance.Provider{
+			URL: strings.TrimSuffix(url, "/"), Zone: os.Getenv(zoneVariable), Child: os.Getenv(childVariable), Reverse: os.Getenv(reverseVariable),
+			DNS: os.Getenv(dnsVariable), Patience: time.Minute, Types: strings.FieldsFunc(os.Getenv(typesVariable), func(r rune) bool { return r == ',' }),
+		}
+		if p.Zone == "" {
+			t.Fatalf("%s names no zone", zoneVariable)
+		}
+		if err := conformance.WriteTable(os.Stdout, conformance.Run(t, p)); err != nil {
+			t.Error(err)
+		}
 		return
 	}
+	ours := openProvider(t)
+	p := ours.Provider
+	p.URL = serve(t, ours.handler)
+	if err := conformance.WriteTable(t.Output(), conformance.Run(t, p)); err != nil {
+		t.Error(err)
+	}
+}
+
+// ownProvider is our webhook with zones of the test.
+type ownProvider struct {
+	conformance.Provider
+	handler http.Handler
+}
+
+func openProvider(t *testing.T) ownProvider {
+	t.Helper()
 	c := open(t)
 	zone := c.zone(t)
 	child := c.childZone(t, zone)
+	reverse := c.namedZone(t, fmt.Sprintf("%d.%d.198.in-addr.arpa.", rand.IntN(256), 18+rand.IntN(2))) // of the network for benchmarks (RFC 2544)
 	p := conformance.Provider{
-		URL: webhook(t, c.session, externaldns.NewFilter([]string{zone.bare()}, nil)), Zone: zone.bare(), Child: child.bare(), DNS: c.dns, Patience: target.Patience,
+		Zone: zone.bare(), Child: child.bare(), Reverse: reverse.bare(), DNS: c.dns, Patience: target.Patience,
+		Filter: endpoint.NewDomainFilter([]string{zone.bare(), reverse.bare()}),
 	}
 	if c.Sim != nil {
 		p.Patience = 10 * time.Second
@@ -64,7 +102,7 @@ func TestWebhookConformance(t *testing.T) {
 				c.Sim.Calls.Count(openstacksim.CallFilter{Service: openstacksim.ServiceDesignate, Method: "GET"})
 		}
 	}
-	conformance.Run(t, p)
+	return ownProvider{p, webhook(t, c.session, externaldns.NewFilter([]string{zone.bare(), reverse.bare()}, nil))}
 }
 
 // Whatever happens to the cloud, ExternalDNS sees soft errors only, and what it wants is there in the end. Faults need the simulator.
@@ -90,7 +128,7 @@ func TestWebhookWithFaults(t *testing.T) {
 			c := open(t)
 			zone := c.zone(t)
 			c.Sim.Keystone.RevokeTokens()
-			url := webhook(t, c.session, nil)
+			url := serve(t, webhook(t, c.session, nil))
 			for _, fault := range faults {
 				c.Sim.Faults.Add(fault)
 			}
@@ -124,26 +162,55 @@ func TestWebhookWithFaults(t *testing.T) {
 	}
 }
 
-// The negotiated filter is the configured one.
+// The negotiated filter is the configured one, in both forms, and ExternalDNS plans for nothing else.
 func TestWebhookFilter(t *testing.T) {
 	t.Parallel()
-	c := open(t)
-	zone := c.zone(t)
-	url := webhook(t, c.session, externaldns.NewFilter([]string{zone.bare()}, []string{"internal." + zone.bare()}))
-	client, err := peer.Connect(t.Context(), url, "me")
-	if err != nil {
-		t.Fatal(err)
+	for name, filters := range map[string]func(zone string) (*externaldns.Filter, *endpoint.DomainFilter){
+		"domains": func(zone string) (*externaldns.Filter, *endpoint.DomainFilter) {
+			in, out := []string{zone}, []string{"internal." + zone}
+			return externaldns.NewFilter(in, out), endpoint.NewDomainFilterWithExclusions(in, out)
+		},
+		"regular expressions": func(zone string) (*externaldns.Filter, *endpoint.DomainFilter) {
+			in, out := regexp.MustCompile(`(^|\.)`+regexp.QuoteMeta(zone)+`$`), regexp.MustCompile(`internal`)
+			return externaldns.NewRegexFilter(in, out), endpoint.NewRegexDomainFilter(in, out)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := open(t)
+			zone := c.zone(t).bare()
+			ours, want := filters(zone)
+			p := conformance.Provider{URL: serve(t, webhook(t, c.session, ours)), Zone: zone, Filter: want}
+			if r := conformance.Check(t.Context(), p, caseOf(t, "domain filter")); !r.Passed() {
+				t.Errorf("%+v", r)
+			}
+			client, err := peer.Connect(t.Context(), p.URL, "me")
+			if err != nil {
+				t.Fatal(err)
+			}
+			changes, err := client.Sync(t.Context(), endpoint.NewEndpoint("www."+zone, "A", "192.0.2.1"), endpoint.NewEndpoint("db.internal."+zone, "A", "192.0.2.1"),
+				endpoint.NewEndpoint("www.elsewhere.test", "A", "192.0.2.1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(changes.Create) != 1 || changes.Create[0].DNSName != "www."+zone {
+				t.Errorf("ExternalDNS creates %v, want www.%s alone", changes.Create, zone)
+			}
+			if _, err := client.Sync(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	changes, err := client.Sync(t.Context(), endpoint.NewEndpoint("www."+zone.bare(), "A", "192.0.2.1"), endpoint.NewEndpoint("db.internal."+zone.bare(), "A", "192.0.2.1"),
-		endpoint.NewEndpoint("www.elsewhere.test", "A", "192.0.2.1"))
-	if err != nil {
-		t.Fatal(err)
+}
+
+// caseOf finds a case of the suite.
+func caseOf(t *testing.T, name string) conformance.Case {
+	t.Helper()
+	for _, c := range conformance.Cases() {
+		if c.Name == name {
+			return c
+		}
 	}
-	var names bytes.Buffer
-	for _, e := range changes.Create {
-		names.WriteString(e.DNSName + " ")
-	}
-	if got, want := names.String(), "www."+zone.bare()+" "; got != want {
-		t.Errorf("ExternalDNS creates %q, want %q", got, want)
-	}
+	t.Fatalf("the suite has no case %q", name)
+	return conformance.Case{}
 }

@@ -3,10 +3,10 @@
 package externaldns
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"sigs.k8s.io/external-dns/endpoint"
 	edns "sigs.k8s.io/external-dns/pkg/apis/externaldns"
@@ -17,24 +17,56 @@ import (
 	"sigs.k8s.io/external-dns/registry/txt"
 )
 
+// Settings are ExternalDNS's own flags, as far as a provider feels them. All timeouts are its defaults: 15 s a request.
+type Settings struct {
+	Owner    string   // --txt-owner-id
+	OldOwner string   // --migrate-from-txt-owner
+	Prefix   string   // --txt-prefix
+	Suffix   string   // --txt-suffix
+	Wildcard string   // --txt-wildcard-replacement
+	AESKey   string   // --txt-encrypt-aes-key; empty: marks are not encrypted
+	Policy   string   // --policy; empty: sync
+	Types    []string // --managed-record-types; empty: ExternalDNS's default, A, AAAA and CNAME
+}
+
+// Recommended are the settings that go well with Designate, whose wildcards are a whole label.
+func Recommended(owner string) Settings {
+	return Settings{Owner: owner, Prefix: "extdns-%{record_type}.", Wildcard: "any"}
+}
+
 // Client is one ExternalDNS: an owner, and its connection to a provider.
 type Client struct {
+	settings Settings
+	provider provider.Provider
 	registry registry.Registry
+	policy   plan.Policy
 	types    []string
 }
 
 // ErrSoft marks a failure after which ExternalDNS goes on with its loop; after any other it exits.
 var ErrSoft = provider.SoftError
 
-// Connect negotiates with the provider at a URL, as ExternalDNS does once at its start. Owner is its --txt-owner-id.
+// Connect is Open with the recommended settings, and TXT managed besides ExternalDNS's default types.
 func Connect(ctx context.Context, url, owner string) (*Client, error) {
+	settings := Recommended(owner)
+	settings.Types = []string{endpoint.RecordTypeA, endpoint.RecordTypeAAAA, endpoint.RecordTypeCNAME, endpoint.RecordTypeTXT}
+	return Open(ctx, url, settings)
+}
+
+// Open negotiates with the provider at a URL, as ExternalDNS does once at its start.
+func Open(ctx context.Context, url string, settings Settings) (*Client, error) {
 	cfg := edns.NewConfig()
 	cfg.WebhookProviderURL = url
-	cfg.WebhookProviderReadTimeout, cfg.WebhookProviderWriteTimeout = 15*time.Second, 15*time.Second
-	cfg.TXTOwnerID = owner
-	cfg.TXTPrefix = "extdns-%{record_type}."
-	cfg.TXTWildcardReplacement = "any"
-	cfg.ManagedDNSRecordTypes = []string{endpoint.RecordTypeA, endpoint.RecordTypeAAAA, endpoint.RecordTypeCNAME, endpoint.RecordTypeTXT}
+	cfg.TXTOwnerID, cfg.TXTOwnerOld = settings.Owner, settings.OldOwner
+	cfg.TXTPrefix, cfg.TXTSuffix, cfg.TXTWildcardReplacement = settings.Prefix, settings.Suffix, settings.Wildcard
+	cfg.TXTEncryptEnabled, cfg.TXTEncryptAESKey = settings.AESKey != "", settings.AESKey
+	if len(settings.Types) > 0 {
+		cfg.ManagedDNSRecordTypes = settings.Types
+	}
+	policy, ok := plan.Policies[cmp.Or(settings.Policy, "sync")]
+	if !ok {
+		return nil, fmt.Errorf("%w %q", errPolicy, settings.Policy)
+	}
 	p, err := webhook.New(ctx, cfg, nil)
 	if err != nil {
 		return nil, fmt.Errorf("negotiating with the provider: %w", err)
@@ -43,8 +75,16 @@ func Connect(ctx context.Context, url, owner string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the TXT registry: %w", err)
 	}
-	return &Client{registry: r, types: cfg.ManagedDNSRecordTypes}, nil
+	return &Client{settings: settings, provider: p, registry: r, policy: policy, types: cfg.ManagedDNSRecordTypes}, nil
 }
+
+var errPolicy = errors.New("ExternalDNS has no policy")
+
+// Provider is the webhook client alone: what is written through it belongs to nobody.
+func (c *Client) Provider() provider.Provider { return c.provider }
+
+// Filter is the domain filter that was negotiated.
+func (c *Client) Filter() endpoint.DomainFilterInterface { return c.registry.GetDomainFilter() }
 
 // Sync brings the provider to the desired endpoints, as one turn of ExternalDNS's loop, and returns what it changed.
 func (c *Client) Sync(ctx context.Context, desired ...*endpoint.Endpoint) (*plan.Changes, error) {
@@ -57,9 +97,8 @@ func (c *Client) Sync(ctx context.Context, desired ...*endpoint.Endpoint) (*plan
 		return nil, fmt.Errorf("adjusting the endpoints: %w", err)
 	}
 	p := (&plan.Plan{
-		Policies: []plan.Policy{&plan.SyncPolicy{}}, Current: current, Desired: adjusted,
-		DomainFilter:   endpoint.MatchAllDomainFilters{c.registry.GetDomainFilter()},
-		ManagedRecords: c.types, OwnerID: c.registry.OwnerID(),
+		Policies: []plan.Policy{c.policy}, Current: current, Desired: adjusted, DomainFilter: endpoint.MatchAllDomainFilters{c.registry.GetDomainFilter()},
+		ManagedRecords: c.types, OwnerID: c.registry.OwnerID(), OldOwnerID: c.settings.OldOwner,
 	}).Calculate()
 	if !p.Changes.HasChanges() {
 		return p.Changes, nil
