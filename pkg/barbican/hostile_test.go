@@ -43,6 +43,40 @@ func TestRetireByOtherRules(t *testing.T) {
 	}
 }
 
+// TestRetireDisputed: of two keys that have one number, plugins that saw the one before the other came write with it.
+func TestRetireDisputed(t *testing.T) {
+	t.Parallel()
+	_, session := cloud(t)
+	m := barbican.NewManager(barbican.NewClient(session), nil)
+	ring, err := m.Init(t.Context(), initSpec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := store(t, session, "0123456789abcdef0123456789abcdef")
+	next := store(t, session, "123456789abcdef0123456789abcdef0")
+	add(t, session, ring.Container, entry{"generation-1", other})
+	unused := func(context.Context, string) error { return nil } // nothing was written with it yet
+	for _, above := range []bool{false, true} {
+		if above {
+			add(t, session, ring.Container, entry{"generation-2", next})
+		}
+		for _, secret := range []string{other, ring.Key.Secret} {
+			spec := barbican.RetireSpec{Container: ring.Container, Generation: 1, Secret: secret, Policy: noDelay(), Unused: unused, Delete: true}
+			if got, err := m.Retire(t.Context(), spec); !errors.Is(err, barbican.ErrInUse) || !strings.Contains(err.Error(), "--force") || !strings.Contains(err.Error(), secret) {
+				t.Errorf("%+v, %v", got, err)
+			}
+		}
+	}
+	spec := barbican.RetireSpec{Container: ring.Container, Generation: 1, Secret: other, Policy: noDelay(), Delete: true}
+	if got, err := m.Retire(t.Context(), spec); err != nil || !got.Removed || !got.Deleted {
+		t.Errorf("by force: %+v, %v", got, err)
+	}
+	spec = barbican.RetireSpec{Container: ring.Container, Generation: 1, Policy: noDelay(), Unused: unused}
+	if got, err := m.Retire(t.Context(), spec); err != nil || !got.Removed { // the dispute is over
+		t.Errorf("the one that is left: %+v, %v", got, err)
+	}
+}
+
 // TestUnreadableEntriesStarveNobody: hundreds of entries that can't be read must neither keep the others from being read nor a node
 // that knows no mark from writing.
 func TestUnreadableEntriesStarveNobody(t *testing.T) {

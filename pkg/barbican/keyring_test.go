@@ -149,8 +149,13 @@ func TestKeyringReads(t *testing.T) {
 		if _, err := again.Decrypt(t.Context(), KeyRef{uuidA, 3}.KeyID(), ciphertext); !errors.Is(err, ErrCiphertext) {
 			t.Errorf("under its new id: %v", err)
 		}
-		if _, err := foreign.Decrypt(t.Context(), id, ciphertext); !errors.Is(err, ErrCiphertext) {
-			t.Errorf("another cluster: error %v", err)
+		_, foreignErr := foreign.Decrypt(t.Context(), id, ciphertext)
+		if !errors.Is(foreignErr, ErrCiphertext) || !strings.Contains(foreignErr.Error(), "--cluster-id") {
+			t.Errorf("another cluster: error %v", foreignErr)
+		}
+		ciphertext[60] ^= 1
+		if _, err := old.Decrypt(t.Context(), id, ciphertext); err == nil || err.Error() != foreignErr.Error() {
+			t.Errorf("what was altered is told from what is another cluster's: %v, %v", err, foreignErr)
 		}
 	})
 }

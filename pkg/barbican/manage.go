@@ -88,7 +88,7 @@ func (m *Manager) Rotate(ctx context.Context, spec RotateSpec) (*Made, error) {
 	}
 	for _, k := range Assess(listing, clockOf(listing), spec.Policy) {
 		if k.Disputed {
-			return nil, fmt.Errorf("%w, or did and was stopped: generation %d is given to two keys; if it stays so, retire one of them with --secret", ErrRival, k.Ref.Generation)
+			return nil, fmt.Errorf("%w, or did and was stopped: generation %d is given to two keys; if it stays so, retire the one that no plugin writes with (--secret, --force)", ErrRival, k.Ref.Generation)
 		}
 		if k.State == KeyPending || k.State == KeyHeldBack {
 			return nil, fmt.Errorf("%w: %d (secret %s) at %s", ErrPending, k.Ref.Generation, k.Ref.Secret, k.Activation.UTC().Format(time.RFC3339))

@@ -69,7 +69,7 @@ func Assess(l *Listing, now time.Time, p *Policy) []KeyStatus {
 	for i := range out {
 		k := &out[i]
 		if k.Why == "" && usable[k.Ref.Generation] > 1 {
-			k.Why, k.Disputed = "the generation is given to two keys: retire one of them", true
+			k.Why, k.Disputed = "the generation is given to two keys: retire the one that no plugin writes with", true
 		}
 		switch {
 		case k.Why != "":
@@ -90,7 +90,8 @@ func Assess(l *Listing, now time.Time, p *Policy) []KeyStatus {
 // Retirable is the key of a generation that may be taken out of the keyring, as far as its state tells. Wanted names the secret, too,
 // where several have the generation. The secret of the result is empty when such a generation is not listed any more. A strange key
 // that no active one has followed may be the plugins' active one, if their rules are others or they could read it; only force
-// retires it, and only force the highest, whose number would be given again.
+// retires it. So is one of two keys that share a generation: a plugin that saw it first goes on with it. And only force retires the
+// highest, whose number would be given again.
 func Retirable(keys []KeyStatus, wanted KeyRef, force bool) (KeyRef, error) {
 	var candidates []*KeyStatus
 	var highest uint64
@@ -131,7 +132,10 @@ func (k *KeyStatus) retirable(highest, followed, force bool) error {
 		return fmt.Errorf("%w: generation %d becomes active at %s", ErrInUse, generation, k.Activation.UTC().Format(time.RFC3339))
 	case force:
 		return nil
-	case k.State == KeyStrange && !k.Disputed && !followed:
+	case k.Disputed:
+		return fmt.Errorf("generation %d: %w, perhaps: it is given to two keys, and a plugin that took secret %s up before the other one came still writes with it: "+
+			"ask each node (keys status), and --force for the one that none has", generation, ErrInUse, k.Ref.Secret)
+	case k.State == KeyStrange && !followed:
 		return fmt.Errorf("generation %d: %w, perhaps: it looks strange from here (%s), but no active generation is above it, and plugins may write with it: "+
 			"give the plugins' --allowed-creators, or --force if they do not", generation, ErrInUse, k.Why)
 	case highest:

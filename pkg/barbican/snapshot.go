@@ -203,5 +203,8 @@ func (k *Keyring) open(held *key, ciphertext []byte) (out []byte, err error) {
 		out, err = envelope.Open(kek, ciphertext, envelope.Binding{KeyID: held.id, ClusterID: k.options.ClusterID})
 		return err
 	})
+	if errors.Is(err, envelope.ErrAuthentication) { // why is not to be known: all causes have the same words
+		err = fmt.Errorf("%w (altered, or wrapped with another --cluster-id than this plugin has, or for another key)", err)
+	}
 	return out, envelopeError(err)
 }

@@ -26,8 +26,8 @@ func table() []mapping {
 		{barbican.ErrKeyID, codes.InvalidArgument},
 		{barbican.ErrPlaintext, codes.InvalidArgument},
 		{barbican.ErrCiphertext, codes.InvalidArgument},
+		{barbican.ErrRevoked, codes.FailedPrecondition}, // before ErrUnknownKey, which it can be for
 		{barbican.ErrUnknownKey, codes.NotFound},
-		{barbican.ErrRevoked, codes.FailedPrecondition},
 		{barbican.ErrStale, codes.Unavailable},
 		{barbican.ErrBehind, codes.FailedPrecondition},
 		{barbican.ErrUnusableKey, codes.FailedPrecondition}, // before ErrNotReady, whose reason it can be

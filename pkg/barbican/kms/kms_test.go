@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -47,7 +49,20 @@ func (v vault) Payload(context.Context, string, int) ([]byte, error) {
 // keys is a running keyring.
 func keys(tb testing.TB, v vault) *barbican.Keyring {
 	tb.Helper()
-	k, err := barbican.New(v, barbican.Options{Entries: []barbican.Entry{{Ref: barbican.KeyRef{Secret: secret, Generation: 1}}}, ClusterID: "c"})
+	k := start(tb, v, barbican.Options{Entries: []barbican.Entry{{Ref: barbican.KeyRef{Secret: secret, Generation: 1}}}, ClusterID: "c"})
+	if v.err == nil && len(v.payload) == 32 {
+		for end := time.Now().Add(10 * time.Second); k.Ready() != nil; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				tb.Fatal(k.Ready())
+			}
+		}
+	}
+	return k
+}
+
+func start(tb testing.TB, v vault, o barbican.Options) *barbican.Keyring {
+	tb.Helper()
+	k, err := barbican.New(v, o)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -60,13 +75,6 @@ func keys(tb testing.TB, v vault) *barbican.Keyring {
 			tb.Error(err)
 		}
 	})
-	if v.err == nil && len(v.payload) == 32 {
-		for end := time.Now().Add(10 * time.Second); k.Ready() != nil; time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				tb.Fatal(k.Ready())
-			}
-		}
-	}
 	return k
 }
 
@@ -158,10 +166,67 @@ func TestGoldenCodes(t *testing.T) {
 	row("Decrypt, a huge key id", decrypt(held, &kmsapi.DecryptRequest{KeyId: strings.Repeat("k", 1025), Ciphertext: ciphertext}))
 	row("Decrypt, a huge ciphertext", decrypt(held, &kmsapi.DecryptRequest{KeyId: keyID, Ciphertext: make([]byte, 1025)}))
 	row("Decrypt, annotations", decrypt(held, &kmsapi.DecryptRequest{KeyId: keyID, Ciphertext: ciphertext, Annotations: map[string][]byte{"a.example": nil}}))
+	for _, stopped := range []struct {
+		what string
+		want error
+		keys *barbican.Keyring
+	}{
+		{"expired", barbican.ErrRevoked, polling(t, func(_ int, k *barbican.ListedKey) []barbican.ListedKey {
+			k.Expires = k.Created.Add(time.Hour + 50*time.Millisecond)
+			return []barbican.ListedKey{*k}
+		}, nil)},
+		{"entry gone", barbican.ErrRevoked, polling(t, func(n int, k *barbican.ListedKey) []barbican.ListedKey {
+			return []barbican.ListedKey{*k}[:max(0, 2-n)]
+		}, nil)},
+		{"behind", barbican.ErrBehind, polling(t, nil, func(o *barbican.Options) {
+			o.StateFile = filepath.Join(t.TempDir(), "state.json")
+			if err := os.WriteFile(o.StateFile, []byte(`{"version":1,"key":"`+secret+`","generation":2}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		})},
+		{"stale", barbican.ErrStale, polling(t, nil, func(o *barbican.Options) { o.Policy.Poll, o.Policy.MaxStaleness = time.Hour, time.Nanosecond })},
+	} {
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			_, err := stopped.keys.Status()
+			if _, notYet := stopped.keys.Decrypt(ctx, keyID, ciphertext); errors.Is(err, stopped.want) && !errors.Is(notYet, barbican.ErrNotReady) {
+				break
+			}
+		}
+		row("Status, "+stopped.what, ageless(statusOf(stopped.keys)))
+		row("Encrypt, "+stopped.what, ageless(encrypt(stopped.keys, make([]byte, 32))))
+		row("Decrypt, "+stopped.what, ageless(decrypt(stopped.keys, &kmsapi.DecryptRequest{KeyId: keyID, Ciphertext: ciphertext})))
+	}
 	row("anything else", toStatus(errors.New("a defect")))
 
 	file := filepath.Join("testdata", "codes.golden")
 	goldentest.Compare(t, file, out.String())
+}
+
+// polling is a running keyring that lists all the time, and stops all when its key is revoked.
+func polling(t *testing.T, list func(n int, k *barbican.ListedKey) []barbican.ListedKey, change func(*barbican.Options)) *barbican.Keyring {
+	t.Helper()
+	n, begin := 0, time.Now()
+	o := barbican.Options{ClusterID: "c", Policy: barbican.Policy{Poll: time.Millisecond, OnRevocation: barbican.StopAll}}
+	o.List = func(context.Context, map[barbican.KeyRef]barbican.ListedKey) (*barbican.Listing, error) {
+		n++
+		made := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		k := barbican.ListedKey{Ref: barbican.KeyRef{Secret: secret, Generation: 1}, Created: made, Creator: "me", Status: "ACTIVE"}
+		l := &barbican.Listing{Owner: "me", Now: made.Add(time.Hour + time.Since(begin)), Clock: barbican.BarbicanClock, Keys: []barbican.ListedKey{k}}
+		if list != nil {
+			l.Keys = list(n, &k)
+		}
+		return l, nil
+	}
+	if change != nil {
+		change(&o)
+	}
+	return start(t, good(), o)
+}
+
+// ageless takes the age out of an error.
+func ageless(err error) error {
+	s := status.Convert(err)
+	return status.Error(s.Code(), regexp.MustCompile(`was \S+ ago`).ReplaceAllString(s.Message(), "was … ago"))
 }
 
 func TestOverASocket(t *testing.T) {
