@@ -34,6 +34,9 @@ var (
 // errReadOnly says that there is no active key since the policy wants none.
 var errReadOnly = errors.New("this keyring only reads")
 
+// errNoAnswer says that a request could not wait any longer.
+var errNoAnswer = errors.New("the key is not here, and Barbican, which was asked for it, has not answered yet")
+
 // waiting is ErrNotReady with its reason.
 type waiting struct {
 	ref    KeyRef // zero: the keyring itself

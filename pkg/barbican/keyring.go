@@ -17,8 +17,12 @@ import (
 	"mooring/pkg/secmem"
 )
 
-// callTimeout bounds one task with all its calls and retries: a Barbican that takes seconds for a call is slow, not away.
-const callTimeout = 30 * time.Second
+const (
+	// callTimeout bounds one task with all its calls and retries: a Barbican that takes seconds for a call is slow, not away.
+	callTimeout = 30 * time.Second
+	// demandTimeout bounds one that requests wait for. If that is not enough, the task is tried again without a request.
+	demandTimeout = 2 * time.Second
+)
 
 // fetcher is what a keyring needs of Barbican.
 type fetcher interface {
@@ -96,15 +100,29 @@ type Keyring struct {
 	// The rest belongs to Run alone.
 	ring    Ring
 	keys    map[string]*key // by key id
-	busy    bool            // a task is under way; its outcome comes through done
-	done    chan event
+	busy    [lanes]bool     // a task is under way; its outcome comes through done
+	done    chan outcome
 	waiting map[KeyRef][]chan<- struct{}
 	saved   KeyRef // the mark that the state file has
 	told    told
 }
 
+// lane is where one task at a time is done: a poll that hangs keeps no request waiting.
+type lane int
+
+const (
+	polling lane = iota // what is Due
+	asking              // what is Asked
+	lanes
+)
+
 // event is what a task leads to, to be applied by Run.
 type event func(ctx context.Context, now time.Time)
+
+type outcome struct {
+	lane     lane
+	happened event
+}
 
 // key is a key that is held.
 type key struct {
@@ -142,7 +160,7 @@ func New(source fetcher, o Options) (*Keyring, error) {
 	now := time.Now()
 	k := &Keyring{
 		options: o, source: source, logger: o.Logger, asked: make(chan demand), ended: make(chan struct{}),
-		ring: NewRing(o.Policy, mark, now), keys: map[string]*key{}, done: make(chan event, 1), waiting: map[KeyRef][]chan<- struct{}{}, saved: mark,
+		ring: NewRing(o.Policy, mark, now), keys: map[string]*key{}, done: make(chan outcome, lanes), waiting: map[KeyRef][]chan<- struct{}{}, saved: mark,
 	}
 	k.metrics = newMetrics(o.Registerer, &k.current)
 	if o.List == nil {
@@ -181,13 +199,12 @@ func (k *Keyring) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			if k.busy {
-				(<-k.done)(ctx, time.Now())
+			for k.busy != [lanes]bool{} {
+				k.apply(ctx, <-k.done)
 			}
 			return nil
-		case happened := <-k.done:
-			k.busy = false
-			happened(ctx, time.Now())
+		case out := <-k.done:
+			k.apply(ctx, out)
 		case d := <-k.asked:
 			k.take(d, time.Now())
 		case <-timer.C:
@@ -203,37 +220,44 @@ func (k *Keyring) rest(now time.Time) time.Duration {
 	if turn, ok := k.ring.Turn(now); ok && turn.Before(until) {
 		until = turn
 	}
-	if wake, ok := k.ring.Wake(now); ok && !k.busy && wake.Before(until) {
+	if wake, ok := k.ring.Wake(now); ok && !k.busy[polling] && wake.Before(until) {
 		until = wake
 	}
 	return until.Sub(now)
 }
 
-// begin starts the task that is due. There is one at a time; the loop goes on meanwhile, since keys become active in their time
-// however slow Barbican is.
+// begin starts the tasks for which it is time, and the loop goes on meanwhile: keys become active in their time however slow
+// Barbican is.
 func (k *Keyring) begin(ctx context.Context, now time.Time) {
-	if k.busy {
-		return
+	if task, due := k.ring.Due(now); due && !k.busy[polling] {
+		k.start(ctx, polling, task, callTimeout)
 	}
-	task, due := k.ring.Due(now)
-	if !due {
-		return
+	if task, asked := k.ring.Asked(now); asked && !k.busy[asking] {
+		k.start(ctx, asking, task, demandTimeout)
 	}
-	k.busy = true
+}
+
+func (k *Keyring) start(ctx context.Context, on lane, task Task, limit time.Duration) {
+	k.busy[on] = true
 	known := k.ring.Known()
 	go func() {
-		bounded, cancel := context.WithTimeout(ctx, callTimeout)
+		bounded, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		k.done <- k.perform(bounded, task, known)
+		k.done <- outcome{on, k.perform(bounded, on, task, known)}
 	}()
 }
 
+func (k *Keyring) apply(ctx context.Context, out outcome) {
+	k.busy[out.lane] = false
+	out.happened(ctx, time.Now())
+}
+
 // perform makes a task's calls. It reads nothing that Run changes.
-func (k *Keyring) perform(ctx context.Context, task Task, known map[KeyRef]ListedKey) event {
+func (k *Keyring) perform(ctx context.Context, on lane, task Task, known map[KeyRef]ListedKey) event {
 	switch task.Kind {
 	case List:
 		l, err := k.options.List(ctx, known)
-		return func(ctx context.Context, now time.Time) { k.listed(ctx, l, err, now) }
+		return func(ctx context.Context, now time.Time) { k.listed(ctx, on, l, err, now) }
 	case Check:
 		err := k.options.Check(ctx, task.Ref)
 		return func(ctx context.Context, now time.Time) { k.checked(ctx, task.Ref, err, now) }
@@ -243,7 +267,7 @@ func (k *Keyring) perform(ctx context.Context, task Task, known map[KeyRef]Liste
 	}
 }
 
-func (k *Keyring) listed(ctx context.Context, l *Listing, err error, now time.Time) {
+func (k *Keyring) listed(ctx context.Context, on lane, l *Listing, err error, now time.Time) {
 	if err != nil && ctx.Err() != nil {
 		return // the process ends: that is no failure
 	}
@@ -251,13 +275,19 @@ func (k *Keyring) listed(ctx context.Context, l *Listing, err error, now time.Ti
 		err = l.serves(k.options.ClusterID)
 	}
 	k.metrics.called(k.metrics.polls(), err)
-	if err == nil {
+	switch {
+	case on == asking:
+		k.ring = k.ring.Answered(l, err, now)
+	case err == nil:
 		k.ring = k.ring.Listed(l, now)
-		k.tellListing(ctx, l)
-		return
+	default:
+		k.ring = k.ring.ListFailed(err, now)
 	}
-	k.ring = k.ring.ListFailed(err, now)
-	k.tellTrouble(ctx, err)
+	if err == nil {
+		k.tellListing(ctx, l)
+	} else {
+		k.tellTrouble(ctx, err)
+	}
 }
 
 func (k *Keyring) checked(ctx context.Context, ref KeyRef, err error, now time.Time) {
@@ -282,6 +312,12 @@ func (k *Keyring) fetched(ctx context.Context, ref KeyRef, held *key, err error,
 		return
 	}
 	k.ring = k.ring.Held(ref)
+	if k.keys[held.id] != nil { // both lanes have fetched it
+		if err := held.bytes.Destroy(); err != nil {
+			k.logger.WarnContext(ctx, "a second copy of a key can't be destroyed", slog.String("key_id", held.id), slog.Any("error", err))
+		}
+		return
+	}
 	k.keys[held.id] = held
 	k.tellHeld(ctx, held)
 }

@@ -277,7 +277,7 @@ func TestOnDemand(t *testing.T) {
 			unknown++
 			time.Sleep(100 * time.Millisecond)
 		}
-		if lists, gets, checks := s.counts(); lists+checks > 2*10+1 || gets != 0 {
+		if lists, gets, checks := s.counts(); lists+checks > 2*10+demandListings || gets != 0 {
 			t.Errorf("%d listings, %d fetches and %d checks for %d unknown keys in ten minutes", lists, gets, checks, unknown)
 		}
 		// A request waits no longer than it may.
@@ -286,9 +286,56 @@ func TestOnDemand(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		begin = time.Now()
-		if _, err := k.Decrypt(ctx, KeyRef{uuidC, 9}.KeyID(), ciphertext); !errors.Is(err, ErrUnknownKey) || time.Since(begin) > 3*time.Second {
+		if _, err := k.Decrypt(ctx, KeyRef{uuidC, 9999}.KeyID(), ciphertext); !errors.Is(err, ErrNotReady) || time.Since(begin) >= 3*time.Second {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
+	})
+}
+
+// TestOnDemandBesideAPoll: a poll that hangs keeps nobody waiting, and a Barbican that is away makes no key unknown.
+func TestOnDemandBesideAPoll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{keys: []ListedKey{before(1, uuidA)}}
+		k := run(t, s)
+		other := run(t, &store{keys: []ListedKey{before(2, uuidB), before(1, uuidA)}})
+		ciphertext, id, err := other.Encrypt(testDEK())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.change(func(s *store) { s.listErr = away() })
+		if _, err := k.Decrypt(t.Context(), id, ciphertext); !errors.Is(err, ErrNotReady) || errors.Is(err, ErrUnknownKey) {
+			t.Errorf("in an outage: %v", err)
+		}
+		s.change(func(s *store) { s.keys, s.listErr, s.slow = append(s.keys, before(2, uuidB)), nil, time.Hour })
+		s.counts()
+		for polls := 0; polls == 0; polls, _, _ = s.counts() { // one begins, and hangs
+			time.Sleep(time.Second)
+		}
+		s.change(func(s *store) { s.slow = 0 })
+		begin := time.Now()
+		if got, err := k.Decrypt(t.Context(), id, ciphertext); err != nil || !bytes.Equal(got, testDEK()) || time.Since(begin) > time.Second {
+			t.Errorf("beside a poll that hangs: %x, %v after %v", got, err, time.Since(begin))
+		}
+		// One that needs more time than a request has is here when it is asked for again.
+		third := &store{keys: []ListedKey{before(1, uuidA)}}
+		slow := run(t, third)
+		third.change(func(s *store) { s.keys, s.slow = append(s.keys, before(2, uuidB)), 3*time.Second })
+		for tries := range 100 {
+			begin := time.Now()
+			got, err := slow.Decrypt(t.Context(), id, ciphertext)
+			if took := time.Since(begin); took >= 3*time.Second || err != nil && !errors.Is(err, ErrNotReady) {
+				t.Fatalf("try %d: %v after %v", tries, err, took)
+			}
+			if err == nil {
+				if !bytes.Equal(got, testDEK()) || tries > 80 {
+					t.Errorf("%x after %d tries", got, tries)
+				}
+				return
+			}
+			time.Sleep(time.Second)
+		}
+		t.Error("it never came")
 	})
 }
 

@@ -48,8 +48,10 @@ type Ring struct {
 	trouble   error     // of the last listing
 	failures  int       // listings in a row that brought no full list
 	good      time.Time // the last good poll, or the start
-	demand    bool      // somebody waits for a listing
-	demanded  time.Time // when the last such listing was granted
+
+	asked  map[KeyRef]bool      // unknown keys that somebody waits for a listing for
+	budget time.Time            // when all listings that unknown keys may make are saved up again
+	absent map[KeyRef]time.Time // unknown keys that such a listing did not have, and until when they make none
 
 	container, entry, secret evidence // that the container is refused; that the active key's entry has gone; that its secret is refused
 }
@@ -213,7 +215,7 @@ func (r Ring) polled(failed bool, why Failure, now time.Time) Ring {
 		r.failures++
 	}
 	r.round++
-	r.nextList, r.demand = now.Add(pause), false
+	r.nextList = now.Add(pause)
 	return r
 }
 
@@ -255,43 +257,6 @@ func (r Ring) Failed(ref KeyRef, err error, now time.Time) Ring {
 		pause = max(pause, r.policy.Poll) // what somebody has to mend is worth a call a poll, while there is a key to serve with
 	}
 	return r.with(ref, func(k *keyState) { k.wanted, k.err, k.failures, k.retry = false, err, k.failures+1, now.Add(pause) })
-}
-
-// Demand is the event that something wrapped with a key came that is not held. The answer says whether it may be here soon: it
-// is, or will be, fetched, or the keyring is listed for it, which happens once in a poll's time whatever comes. While no key is
-// active nobody is kept waiting: everything that can be done is being done, and the API server is to hear at once.
-func (r Ring) Demand(ref KeyRef, now time.Time) (Ring, bool) {
-	if k, known := r.keys[ref]; known && !k.unread {
-		if !r.Hope(ref, now) {
-			return r, false
-		}
-		return r.with(ref, func(k *keyState) { k.wanted = true }), true
-	}
-	if from := r.ListsFrom(now); !r.demand && !from.IsZero() && !from.After(now) {
-		r.demand, r.demanded = true, now
-	}
-	return r, r.demand
-}
-
-// ListsFrom is when an unknown key may make a listing, or share in one; zero is never.
-func (r Ring) ListsFrom(now time.Time) time.Time {
-	switch {
-	case !r.policy.Lists || !r.serves():
-		return time.Time{}
-	case r.demand || r.demanded.IsZero():
-		return now
-	default:
-		return r.demanded.Add(r.policy.Poll)
-	}
-}
-
-// Hope says whether a key that is demanded is still about to come.
-func (r Ring) Hope(ref KeyRef, now time.Time) bool {
-	k, known := r.keys[ref]
-	if !known || k.unread {
-		return r.demand
-	}
-	return r.serves() && r.fetchable(k, now) && !k.retry.After(now)
 }
 
 // serves says whether the keyring does its work, so that nothing else is urgent.
@@ -384,10 +349,10 @@ type Task struct {
 // checkTurn is which listing gives its place to a check of the active key's secret, so that there is one call in a poll's time.
 const checkTurn = 8
 
-// Due is the task to be done now; false means none. The list comes first, then the keys that somebody waits for, the one that is
-// to be active, and the newest.
+// Due is the task that it is time for now; false means none. The list comes first, then the key that is to be active, and the newest.
+// What requests wait for is not among them, see Asked.
 func (r Ring) Due(now time.Time) (Task, bool) {
-	if r.policy.Lists && (r.demand || !r.nextList.After(now)) {
+	if r.policy.Lists && !r.nextList.After(now) {
 		if r.checksInstead() {
 			return Task{Check, r.active}, true
 		}
@@ -395,7 +360,7 @@ func (r Ring) Due(now time.Time) (Task, bool) {
 	}
 	var due []keyState
 	for _, k := range r.keys {
-		if r.fetchable(k, now) && !k.retry.After(now) {
+		if r.fetchable(k, now) && !k.wanted && !k.retry.After(now) {
 			due = append(due, k)
 		}
 	}
@@ -418,7 +383,7 @@ func (r Ring) checksInstead() bool {
 		turn = 2
 	}
 	const spared = 4
-	return r.policy.Checks && !r.policy.Trusted && !r.demand && r.trouble == nil && r.active != (KeyRef{}) &&
+	return r.policy.Checks && !r.policy.Trusted && r.trouble == nil && r.active != (KeyRef{}) &&
 		r.policy.ActivationDelay >= spared*r.policy.Poll && r.round%turn == turn-1
 }
 
@@ -428,30 +393,23 @@ func (r Ring) checksAside() bool {
 }
 
 func (r Ring) rank(k keyState, now time.Time) int {
-	switch {
-	case k.wanted:
+	if r.mayWrite(k, now) && r.aboveMark(k.Ref) {
 		return 0
-	case r.mayWrite(k, now) && r.aboveMark(k.Ref):
-		return 1
-	default:
-		return 2
 	}
+	return 1
 }
 
-// Wake is when the next task comes due; false means never, unless something happens.
+// Wake is when the next task is Due; false means never, unless something happens.
 func (r Ring) Wake(now time.Time) (time.Time, bool) {
 	var wake earliest
 	if r.policy.Lists {
 		wake.at(r.nextList, now)
 	}
-	if r.demand {
-		wake.at(now, now)
-	}
 	if r.checksAside() {
 		wake.at(r.nextCheck, now)
 	}
 	for _, k := range r.keys {
-		if r.fetchable(k, now) {
+		if r.fetchable(k, now) && !k.wanted {
 			wake.at(k.retry, now)
 		}
 	}

@@ -319,44 +319,96 @@ func TestDemand(t *testing.T) {
 	if _, ok := r.Demand(b, epoch()); ok {
 		t.Error("a key that must not be used is asked for")
 	}
+	if task, asked := r.Asked(epoch()); asked {
+		t.Errorf("nobody has asked for %v", task)
+	}
 	r, ok := r.Demand(c, epoch())
-	if task, due := r.Due(epoch()); !ok || !due || task.Kind != List {
+	if task, asked := r.Asked(epoch()); !ok || !asked || task.Kind != List {
 		t.Fatalf("an unknown key: %v, %v", ok, task)
+	}
+	if task, due := r.Due(epoch()); due {
+		t.Errorf("polls are to do %v", task)
 	}
 	if r, ok = r.Demand(KeyRef{uuidC, 4}, at(time.Second)); !ok {
 		t.Error("a second one does not share the listing")
 	}
-	r = r.Listed(listing(at(time.Second), gen(3, uuidC, epoch()), foreign, old(1, uuidA)), at(time.Second))
-	if !r.Hope(c, at(time.Second)) || r.Hope(KeyRef{uuidC, 4}, at(time.Second)) {
+	if polled := r.Listed(listing(at(time.Second), old(1, uuidA)), at(time.Second)); !polled.Hope(c, at(time.Second)) {
+		t.Error("a poll that began before answers who asks")
+	}
+	if lost := r.Answered(nil, away(), at(time.Second)); lost.Hope(c, at(time.Second)) || !errors.Is(lost.unknown(), ErrNotReady) {
+		t.Errorf("the listing failed: %v", lost.unknown())
+	}
+	r = r.Answered(listing(at(time.Second), gen(3, uuidC, epoch()), foreign, old(1, uuidA)), nil, at(time.Second))
+	if !r.Hope(c, at(time.Second)) || r.Hope(KeyRef{uuidC, 4}, at(time.Second)) || !errors.Is(r.unknown(), ErrUnknownKey) {
 		t.Error("the listing has the one and not the other")
 	}
-	if r, ok = r.Demand(KeyRef{uuidC, 4}, at(2*time.Second)); ok {
-		t.Error("an unknown key makes a second listing in a poll's time")
-	}
-	if from := r.ListsFrom(at(2 * time.Second)); !from.Equal(at(testPoll)) {
-		t.Errorf("the next listing is granted at %v", from)
-	}
-	if r, ok = r.Demand(c, at(2*time.Second)); !ok {
-		t.Error("a listed key is not asked for")
-	}
-	if task, _ := r.Due(at(2 * time.Second)); task != (Task{Fetch, c}) {
+	if task, _ := r.Asked(at(2 * time.Second)); task != (Task{Fetch, c}) {
 		t.Errorf("the task is %v", task)
+	}
+	if task, due := r.Due(at(2 * time.Second)); due {
+		t.Errorf("polls do %v, too", task)
 	}
 	failed := r.Failed(c, away(), at(3*time.Second))
 	if _, ok := failed.Demand(c, at(3*time.Second)); ok || failed.Hope(c, at(3*time.Second)) {
 		t.Error("a key that was just asked for is asked for again")
 	}
+	if task, _ := failed.Due(at(4 * time.Second)); task != (Task{Fetch, c}) {
+		t.Errorf("who waits no longer has %v done", task)
+	}
 	if held := r.Held(c); held.Hope(c, at(3*time.Second)) {
 		t.Error("a key that is held is waited for")
 	}
-	if r, ok = r.Demand(KeyRef{uuidC, 5}, at(testPoll)); !ok {
-		t.Error("no listing in the next poll's time")
-	}
 	// What is wanted goes before what is newer.
 	r = r.Listed(listing(at(testPoll), old(5, "00000000-0000-4000-8000-000000000005"), gen(3, uuidC, epoch()), old(1, uuidA)), at(testPoll))
-	r, _ = r.Demand(c, at(testPoll))
-	if task, _ := r.Due(at(testPoll)); task != (Task{Fetch, c}) {
+	if task, _ := r.Asked(at(testPoll)); task != (Task{Fetch, c}) {
 		t.Errorf("first comes %v", task)
+	}
+}
+
+// TestForgedKeyIDs: key ids that nobody has made keep no listing from one that somebody has, and make few.
+func TestForgedKeyIDs(t *testing.T) {
+	t.Parallel()
+	a, now := KeyRef{uuidA, 1}, epoch()
+	r := NewRing(testPolicy(), KeyRef{}, now).Listed(listing(now, old(1, uuidA)), now).Held(a).Advance(now)
+	listings := 0
+	ask := func(ref KeyRef) bool {
+		var ok bool
+		if r, ok = r.Demand(ref, now); ok {
+			listings++
+			r = r.Answered(listing(now, old(1, uuidA)), nil, now)
+		}
+		return ok
+	}
+	for range 100 { // one, again and again
+		ask(KeyRef{uuidC, 9})
+		now = now.Add(time.Second)
+	}
+	if listings != 1 {
+		t.Errorf("one key id made %d listings", listings)
+	}
+	if !ask(KeyRef{uuidC, 3}) {
+		t.Error("it took the listing of another one")
+	}
+	now, listings = now.Add(time.Hour), 0
+	for i := range uint64(1000) { // ever new ones
+		ask(KeyRef{uuidB, 100 + i})
+		now = now.Add(time.Second)
+		if len(r.absent) > absentMost {
+			t.Fatalf("%d are remembered", len(r.absent))
+		}
+	}
+	if most := int(1000*time.Second/testPoll) + demandListings; listings > most || listings < 10 {
+		t.Errorf("%d listings, want %d at most", listings, most)
+	}
+	if _, ok := r.Demand(KeyRef{uuidC, 9}, now.Add(absentPolls*testPoll)); !ok {
+		t.Error("it is absent for ever")
+	}
+	// Any number may wait for one listing, which it does not take long.
+	for i := range uint64(1000) {
+		r, _ = r.Demand(KeyRef{uuidB, 10000 + i}, now.Add(time.Hour))
+	}
+	if len(r.asked) != demandShares {
+		t.Errorf("%d wait", len(r.asked))
 	}
 }
 
@@ -459,6 +511,9 @@ func TestRingProperties(t *testing.T) {
 				r = r.ListFailed([]error{away(), forbidden()}[rng.IntN(2)], local)
 			case 3:
 				r, _ = r.Demand(k.Ref, local)
+				if task, asked := r.Asked(local); asked && task.Kind == List && rng.IntN(2) == 0 {
+					r = r.Answered(listing(now, all...), []error{nil, away()}[rng.IntN(2)], local)
+				}
 			case 4:
 				if ref, ok := r.Active(); ok {
 					r = r.Checked(ref, []error{nil, away(), forbidden()}[rng.IntN(3)], local)

@@ -47,10 +47,16 @@ func (r Ring) Revoked(now time.Time) error {
 // wanted are the keys that are listed and not held, each with why, and from when on it may help to ask for it.
 func (r Ring) wanted(now time.Time) map[KeyRef]want {
 	all := map[KeyRef]want{}
+	for ref, until := range r.absent {
+		if from := r.ListsFrom(now); !from.IsZero() && until.After(from) {
+			all[ref] = want{r.unknown(), until}
+		}
+	}
 	for ref, k := range r.keys {
 		reason := r.refusal(k)
 		switch {
 		case k.held:
+			delete(all, ref)
 		case k.unread:
 			all[ref] = want{&waiting{ref: ref, reason: k.err}, r.ListsFrom(now)}
 		case reason != nil:
@@ -66,6 +72,14 @@ func (r Ring) wanted(now time.Time) map[KeyRef]want {
 		}
 	}
 	return all
+}
+
+// unknown is why a key is not known: there is none, as far as the last listing tells; after one that failed it may have come since.
+func (r Ring) unknown() error {
+	if r.trouble != nil || !r.listed {
+		return &waiting{reason: r.trouble}
+	}
+	return ErrUnknownKey
 }
 
 func expiry(k keyState) error {

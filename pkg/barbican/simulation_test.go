@@ -1,6 +1,7 @@
 package barbican
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -45,7 +46,7 @@ type simNode struct {
 	ring     Ring
 	mark     KeyRef // in the state file
 	stateful bool
-	call     *simCall
+	calls    [lanes]*simCall
 	cut      time.Time // until when the network is away
 	nextCut  time.Time
 	restart  time.Time
@@ -61,6 +62,7 @@ type simNode struct {
 
 type simCall struct {
 	task        Task
+	lane        lane
 	serve, done time.Time // when Barbican answers, and when the answer is here
 	listing     *Listing
 	err         error
@@ -102,7 +104,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 
 func (w *world) boot(n *simNode) {
 	n.ring = NewRing(simPolicy(w.rng), n.mark, w.local(n))
-	n.call, n.hopes, n.listed, n.started = nil, map[KeyRef]time.Time{}, map[KeyRef]time.Time{}, w.now
+	n.calls, n.hopes, n.listed, n.started = [lanes]*simCall{}, map[KeyRef]time.Time{}, map[KeyRef]time.Time{}, w.now
 }
 
 func (w *world) addKey(created time.Time) {
@@ -143,31 +145,43 @@ func (w *world) events() {
 
 // act lets a node do what is due.
 func (w *world) act(n *simNode) {
-	if c := n.call; c != nil {
+	for i, c := range n.calls {
+		if c == nil {
+			continue
+		}
 		w.serve(n, c)
 		if !c.done.After(w.now) {
-			n.call = nil
+			n.calls[i] = nil
 			w.apply(n, c)
 		}
 	}
 	n.ring = n.ring.Advance(w.local(n))
 	w.noteActive(n)
-	if n.call != nil {
-		return
+	if task, due := n.ring.Due(w.local(n)); due && n.calls[polling] == nil {
+		w.call(n, polling, task)
 	}
-	if task, due := n.ring.Due(w.local(n)); due {
-		latency := time.Duration(w.rng.Int64N(int64(50 * time.Millisecond)))
-		if w.rng.IntN(4) == 0 {
-			latency = time.Duration(w.rng.Int64N(int64(simLatency)))
-		}
-		latency += time.Millisecond
-		n.call = &simCall{task: task, serve: w.now.Add(latency / 2), done: w.now.Add(latency)}
+	if task, asked := n.ring.Asked(w.local(n)); asked && n.calls[asking] == nil {
+		w.call(n, asking, task)
 	}
+}
+
+func (w *world) call(n *simNode, on lane, task Task) {
+	latency := time.Duration(w.rng.Int64N(int64(50 * time.Millisecond)))
+	if w.rng.IntN(4) == 0 {
+		latency = time.Duration(w.rng.Int64N(int64(simLatency)))
+	}
+	latency += time.Millisecond
+	c := &simCall{task: task, lane: on, serve: w.now.Add(latency / 2), done: w.now.Add(latency)}
+	if on == asking && latency > demandTimeout {
+		c.done, c.err = w.now.Add(demandTimeout), context.DeadlineExceeded
+		n.lastCut = w.now
+	}
+	n.calls[on] = c
 }
 
 // serve is Barbican's side of a call.
 func (w *world) serve(n *simNode, c *simCall) {
-	if c.served || c.serve.After(w.now) {
+	if c.served || c.serve.After(w.now) || c.err != nil {
 		return
 	}
 	c.served = true
@@ -185,20 +199,30 @@ func (w *world) apply(n *simNode, c *simCall) {
 	switch {
 	case c.task.Kind == Check:
 		n.ring = n.ring.Checked(ref, c.err, now)
+	case c.task.Kind == List && c.lane == asking:
+		n.ring = n.ring.Answered(c.listing, c.err, now)
+		w.noteListing(n, c.listing)
 	case c.task.Kind == List && c.err != nil:
 		n.ring = n.ring.ListFailed(c.err, now)
 	case c.task.Kind == List:
 		n.ring = n.ring.Listed(c.listing, now)
-		for _, k := range c.listing.Keys {
-			if _, known := n.listed[k.Ref]; !known {
-				n.listed[k.Ref] = w.now
-			}
-		}
+		w.noteListing(n, c.listing)
 	case c.err != nil:
 		n.ring = n.ring.Failed(ref, c.err, now)
 	default:
 		n.ring = n.ring.Held(ref)
 		delete(n.hopes, ref)
+	}
+}
+
+func (w *world) noteListing(n *simNode, l *Listing) {
+	if l == nil {
+		return
+	}
+	for _, k := range l.Keys {
+		if _, known := n.listed[k.Ref]; !known {
+			n.listed[k.Ref] = w.now
+		}
 	}
 }
 
@@ -276,10 +300,13 @@ func (w *world) next() time.Time {
 		if turn, ok := n.ring.Turn(now); ok {
 			next.after(turn.Add(-n.skew), w.now)
 		}
-		if c := n.call; c != nil {
-			next.after(c.serve, w.now)
-			next.after(c.done, w.now)
-		} else if wake, ok := n.ring.Wake(now); ok {
+		for _, c := range n.calls {
+			if c != nil {
+				next.after(c.serve, w.now)
+				next.after(c.done, w.now)
+			}
+		}
+		if wake, ok := n.ring.Wake(now); ok && n.calls[polling] == nil {
 			next.at(wake.Add(-n.skew), w.now)
 		}
 	}

@@ -16,10 +16,9 @@ type snapshot struct {
 	keys   map[string]*key // held, by key id
 	wanted map[string]want // in the keyring but not held, by key id
 	lists  time.Time       // from when on an unknown key may make a listing; zero: never
-	listed bool            // whether it is known which keys there are
 	lack   error           // why nothing is wrapped; nil if there is a key to do it with
 	closed error           // why nothing is unwrapped either
-	blind  error           // why it is not known yet which keys there are; nil once it is
+	none   error           // of a key that is not in the keyring: ErrUnknownKey, or why that is not known at the moment
 	behind error           // why not every key is held
 	view   view            // for the metrics
 }
@@ -43,11 +42,8 @@ func (s *snapshot) unlocked() (n int) {
 // publish makes what Run knows visible to requests.
 func (k *Keyring) publish(now time.Time) {
 	next := &snapshot{
-		keys: maps.Clone(k.keys), wanted: map[string]want{}, lists: k.ring.ListsFrom(now), listed: k.ring.listed,
+		keys: maps.Clone(k.keys), wanted: map[string]want{}, lists: k.ring.ListsFrom(now), none: k.ring.unknown(),
 		lack: k.ring.Lack(now), behind: k.ring.Complete(now), view: k.ring.view(now),
-	}
-	if !k.ring.listed {
-		next.blind = &waiting{reason: k.ring.trouble}
 	}
 	for ref, w := range k.ring.wanted(now) {
 		next.wanted[ref.KeyID()] = w
@@ -104,7 +100,8 @@ func (k *Keyring) Encrypt(dek []byte) (ciphertext []byte, keyID string, err erro
 }
 
 // Decrypt unwraps what Encrypt made with the key of that id. A key that is not held is fetched if the keyring lists it, and the
-// keyring is listed (once in a poll's time) if it does not: as long as ctx allows. Errors: ErrKeyID, ErrUnknownKey, ErrNotReady,
+// keyring is listed (a few times, and then once in a poll's time) if it does not: as long as ctx allows, and never so long that the
+// API server would not hear the answer. Errors: ErrKeyID, ErrUnknownKey, ErrNotReady,
 // ErrUnusableKey, ErrRevoked, ErrStale, ErrCiphertext.
 func (k *Keyring) Decrypt(ctx context.Context, keyID string, ciphertext []byte) ([]byte, error) {
 	now := k.current.Load()
@@ -120,8 +117,10 @@ func (k *Keyring) Decrypt(ctx context.Context, keyID string, ciphertext []byte) 
 	}
 	if now.mayCome(keyID) {
 		k.metrics.missed()
-		k.demand(ctx, ref)
-		now = k.current.Load()
+		answered := k.demand(ctx, ref)
+		if now = k.current.Load(); !answered && now.keys[keyID] == nil {
+			return nil, &waiting{ref: ref, reason: errNoAnswer}
+		}
 	}
 	if held := now.keys[keyID]; held != nil && now.closed == nil {
 		return k.open(held, ciphertext)
@@ -129,10 +128,7 @@ func (k *Keyring) Decrypt(ctx context.Context, keyID string, ciphertext []byte) 
 	if w, ok := now.wanted[keyID]; ok {
 		return nil, w.reason
 	}
-	if now.blind != nil {
-		return nil, now.blind
-	}
-	return nil, ErrUnknownKey
+	return nil, now.none
 }
 
 // mayCome says whether asking for a key can help now: garbage has to be told from news without a detour.
@@ -150,20 +146,28 @@ type demand struct {
 	reply chan struct{} // closed when the key is here, or nothing more is to be hoped for
 }
 
-// demand asks Run for a key and waits until it is there, there is no hope, or ctx ends.
-func (k *Keyring) demand(ctx context.Context, ref KeyRef) {
+// demandWait is how long a request waits for a key: less than the three seconds of the API server, which asks again.
+const demandWait = 2500 * time.Millisecond
+
+// demand asks Run for a key and waits until it is there or there is no hope, which is true; or until it has waited too long.
+func (k *Keyring) demand(ctx context.Context, ref KeyRef) (answered bool) {
+	ctx, cancel := context.WithTimeout(ctx, demandWait)
+	defer cancel()
 	d := demand{ref: ref, reply: make(chan struct{})}
 	select {
 	case k.asked <- d:
 	case <-ctx.Done():
-		return
+		return false
 	case <-k.ended:
-		return
+		return false
 	}
 	select {
 	case <-d.reply:
+		return true
 	case <-ctx.Done():
+		return false
 	case <-k.ended:
+		return false
 	}
 }
 
