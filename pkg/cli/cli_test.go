@@ -122,9 +122,10 @@ func TestMistakes(t *testing.T) {
 		"a node": {[]string{"manila-node", "--node-id=" + strings.Repeat("x", 257), "--endpoint=tcp://:1", "--ceph-fuse=ceph-fuse", "--share-protocol=SMB"}, nil, []string{
 			`--endpoint: "tcp://:1" has to be a unix socket`, `--share-protocol: "SMB"`, "--node-id: it has 257 characters", "--ceph-fuse",
 		}},
-		"a webhook": {[]string{"designate-webhook", "--clouds-file=c.yaml", "--listen=8888", "--regex-domain-filter=(", "--concurrency=0", "--zone-concurrency=101", "--deadline=1ms"}, nil, []string{
+		"a webhook": {[]string{"designate-webhook", "--clouds-file=c.yaml", "--listen=8888", "--regex-domain-filter=(", "--concurrency=0", "--zone-concurrency=101", "--deadline=1ms", "--min-ttl=-1", "--record-types=A,LOC"}, nil, []string{
 			`--listen: "8888" has to be host:port`, "--regex-domain-filter: error parsing", "--concurrency: 0 is not from 1 to 100",
-			"--zone-concurrency: 101 is not from 1 to 100", "--deadline: 1ms is below 1s",
+			"--zone-concurrency: 101 is not from 1 to 100", "--deadline: 1ms is not between 1s and 5m",
+			"--min-ttl: -1 is not from 0 to", `--record-types: "LOC" is not one of A, AAAA, CNAME, MX, NAPTR, NS, PTR, SRV, TXT`,
 		}},
 		"no such file":   {append(kms, "--clouds-file=/no/clouds.yaml"), nil, []string{"open /no/clouds.yaml: file does not exist"}},
 		"malformed YAML": {append(kms, "--clouds-file=bad.yaml"), nil, []string{"bad.yaml is not YAML"}},

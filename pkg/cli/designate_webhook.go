@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -35,6 +37,8 @@ type designateWebhookOptions struct {
 	include, exclude              []string
 	regexInclude, regexExclude    string
 	dryRun                        bool
+	types                         []string
+	minTTL                        int
 	concurrency, zoneConcurrency  int
 	deadline                      time.Duration
 	filterRegex, filterRegexMinus *regexp.Regexp
@@ -47,6 +51,8 @@ func (o *designateWebhookOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.regexInclude, "regex-domain-filter", "", "only names that this regular expression matches, instead of --domain-filter")
 	f.StringVar(&o.regexExclude, "regex-domain-exclusion", "", "no names that this regular expression matches, instead of --exclude-domains")
 	f.BoolVar(&o.dryRun, "dry-run", false, "log what would be written, and write nothing (ExternalDNS's own --dry-run does not reach a webhook)")
+	f.StringSliceVar(&o.types, "record-types", typeNames(), "types of records that are shown and written; without TXT, ExternalDNS can own none")
+	f.IntVar(&o.minTTL, "min-ttl", 0, "seconds; lower TTLs that are asked for are raised to it, as they are to the cloud's own lowest")
 	f.IntVar(&o.concurrency, "concurrency", 8, "names that are written at once")
 	f.IntVar(&o.zoneConcurrency, "zone-concurrency", 4, "names of one zone that are written at once")
 	f.DurationVar(&o.deadline, "deadline", 12*time.Second, "how long one sync goes on beginning writes; below what ExternalDNS waits for (15s)")
@@ -75,10 +81,41 @@ func (o *designateWebhookOptions) check(*Env) (wrong []error) {
 		wrong = append(wrong, errors.New("--domain-filter, --exclude-domains: they can't be combined with --regex-domain-filter and --regex-domain-exclusion"))
 	}
 	wrong = append(wrong, gather(between("concurrency", o.concurrency, 1, 100), between("zone-concurrency", o.zoneConcurrency, 1, 100))...)
-	if o.deadline < time.Second {
-		wrong = append(wrong, fmt.Errorf("--deadline: %v is below 1s", o.deadline))
+	wrong = append(wrong, gather(between("min-ttl", o.minTTL, 0, math.MaxInt32))...)
+	if o.deadline < time.Second || o.deadline > 5*time.Minute {
+		wrong = append(wrong, fmt.Errorf("--deadline: %v is not between 1s and 5m", o.deadline))
+	}
+	return append(wrong, o.checkTypes()...)
+}
+
+// checkTypes makes the record types capitals and refuses those that there are not.
+func (o *designateWebhookOptions) checkTypes() (wrong []error) {
+	if len(o.types) == 0 {
+		return []error{errors.New("--record-types: a type is needed")}
+	}
+	for i, name := range o.types {
+		o.types[i] = strings.ToUpper(strings.TrimSpace(name))
+		if !slices.Contains(typeNames(), o.types[i]) {
+			wrong = append(wrong, fmt.Errorf("--record-types: %q is not one of %s", name, strings.Join(typeNames(), ", ")))
+		}
 	}
 	return wrong
+}
+
+func typeNames() []string {
+	var names []string
+	for _, t := range designate.Types() {
+		names = append(names, string(t))
+	}
+	return names
+}
+
+func (o *designateWebhookOptions) recordTypes() []designate.Type {
+	var types []designate.Type
+	for _, name := range o.types {
+		types = append(types, designate.Type(name))
+	}
+	return types
 }
 
 // filter is the domain filter as ExternalDNS knows it.
@@ -93,7 +130,7 @@ func (o *designateWebhookOptions) run(ctx context.Context, p *process) error {
 	filter := o.filter()
 	service := designate.New(p.session(), designate.Options{
 		WantZone: filter.MatchZone, WantName: filter.Match, DryRun: o.dryRun, Concurrency: o.concurrency, ZoneConcurrency: o.zoneConcurrency,
-		Deadline: o.deadline, Logger: p.logger, Registerer: p.registry,
+		Deadline: o.deadline, Types: o.recordTypes(), MinTTL: o.minTTL, Logger: p.logger, Registerer: p.registry,
 	})
 	handler, err := externaldns.NewHandler(externaldns.Options{Provider: service, Filter: filter, Logger: p.logger})
 	if err != nil {

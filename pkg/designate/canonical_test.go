@@ -128,6 +128,13 @@ func TestCanonicalTargetRefuses(t *testing.T) {
 		{designate.NAPTR, "a 50 S SIP+D2U r x.org."},
 		{designate.NAPTR, `100 50 "S" "SIP+D2U" "" _sip._udp.example.org.`},
 		{designate.NAPTR, `100 50 S SIP+D2U  _sip._udp.example.org.`},
+		{designate.NAPTR, `100 50 "U" "E2U+sip" "!^(.*)$!sip:x@example.org!" a.example.org`},
+		{designate.NAPTR, `100 50 "U" "E2U+sip" "!^.*$!sip:\\1@example.org!" a.example.org`},
+		{designate.NAPTR, `100 50 "U" "E2U+sip" "!^.*$!sip:x;y@example.org!" a.example.org`},
+		{designate.NAPTR, `100 50 "U" "E2U+sip" "!^.*$!sip:x@example.org!" .`},
+		{designate.NAPTR, `100 50 "Q" "E2U+sip" "!^.*$!sip:x@example.org!" a.example.org`},
+		{designate.SRV, "0 0 0 ."},
+		{designate.CNAME, "."},
 	} {
 		if got, err := designate.CanonicalTarget(c.typ, c.in); !errors.Is(err, designate.ErrTarget) {
 			t.Errorf("CanonicalTarget(%s, %q) = %q, %v; want ErrTarget", c.typ, c.in, got, err)
@@ -171,10 +178,20 @@ func TestRecordCanonical(t *testing.T) {
 		"two CNAMEs": {Name: "a.example.org", Type: designate.CNAME, Targets: []string{"b.org", "c.org"}},
 		"no targets": {Name: "a.example.org", Type: designate.A},
 		"bad target": {Name: "a.example.org", Type: designate.A, Targets: []string{"x"}},
+		"too large":  {Name: "a.example.org", Type: designate.TXT, Targets: []string{strings.Repeat("x", 40000), strings.Repeat("y", 20000)}},
 	} {
 		var about *designate.RecordError
 		if _, err := r.Canonical(0); !errors.Is(err, designate.ErrTarget) || !errors.As(err, &about) || about.Name != "a.example.org" {
 			t.Errorf("%s: %v, want a RecordError that is ErrTarget", name, err)
+		}
+	}
+	for name, r := range map[string]designate.Record{
+		"SRV of no service": {Name: "sip.example.org", Type: designate.SRV, Targets: []string{"1 2 3 a.org"}},
+		"SRV of two labels": {Name: "_sip._tcp", Type: designate.SRV, Targets: []string{"1 2 3 a.org"}},
+		"delegated *":       {Name: "*.example.org", Type: designate.NS, Targets: []string{"a.org"}},
+	} {
+		if _, err := r.Canonical(0); !errors.Is(err, designate.ErrName) {
+			t.Errorf("%s: %v, want ErrName", name, err)
 		}
 	}
 	_, err = designate.Record{Name: "a b", Type: designate.A, Targets: []string{"x", "y"}}.Canonical(0)

@@ -12,6 +12,13 @@ var (
 	// ErrBlocked is matched by operations that were not tried because one that they depend on failed.
 	ErrBlocked = errors.New("not tried, because an earlier step of the same name failed")
 
+	// ErrShared is matched when a CNAME would share its name with another record.
+	ErrShared = errors.New("a CNAME can't share its name with another record")
+	// ErrMark is matched by records that are not written because what says who owns them can't be.
+	ErrMark = errors.New("its ownership record can't be written; ExternalDNS's --txt-prefix and --txt-wildcard-replacement say how that is named")
+
+	errApexCNAME  = fmt.Errorf("%w: a zone's own name can't be a CNAME", ErrShared)
+	errLeftAlone  = errors.New("it is left alone")
 	errManyCNAMEs = fmt.Errorf("%w: a CNAME has exactly one", ErrTarget)
 )
 

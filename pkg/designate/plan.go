@@ -2,6 +2,7 @@ package designate
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
@@ -55,7 +56,7 @@ type Skip struct {
 type Plan struct {
 	Groups  []Group
 	Skipped []Skip
-	Invalid []error // *RecordError: wanted records that can't be written anywhere
+	Invalid []error // *RecordError: wanted records that can't be written
 	Same    int     // wanted changes that are in effect already
 }
 
@@ -81,17 +82,21 @@ const (
 	stepCount
 )
 
+// Rules are what every wanted record is held to, beside those of DNS.
+type Rules struct {
+	MinTTL int             // seconds; a lower TTL is raised to it, but for 0
+	Serves func(Type) bool // which types are written at all; nil: all that this package knows
+}
+
 // NewPlan decides what to do about the changes, given the zones and what is known to be in them. It is pure: the same arguments
 // give the same plan, in the same order. current returns the recordset of a key; a key that it doesn't know is taken not to exist.
-// Changes may be in any form; what has no canonical one ends in Plan.Invalid. The plan holds at most one operation for each key.
-func NewPlan(zones Zones, current func(Key) (Recordset, bool), changes Changes, minTTL int) Plan {
-	p := planner{zones: zones, current: current, minTTL: minTTL, ops: map[Key]planned{}}
+// Changes may be in any form; what can't be written ends in Plan.Invalid. The plan holds at most one operation for each key, and
+// nothing that Designate is known to refuse.
+func NewPlan(zones Zones, current func(Key) (Recordset, bool), changes Changes, rules Rules) Plan {
+	p := planner{zones: zones, current: current, rules: rules, ops: map[Key]planned{}}
 	p.removals(changes)
-	p.findHopeless(slices.Concat(changes.Create, changes.UpdateNew))
-	for _, list := range [][]Record{changes.Create, changes.UpdateNew} {
-		for _, r := range list {
-			p.want(r)
-		}
+	for _, w := range p.wishes(slices.Concat(changes.Create, changes.UpdateNew)) {
+		p.want(w)
 	}
 	p.plan.Groups = p.groups()
 	return p.plan
@@ -100,11 +105,9 @@ func NewPlan(zones Zones, current func(Key) (Recordset, bool), changes Changes, 
 type planner struct {
 	zones   Zones
 	current func(Key) (Recordset, bool)
-	minTTL  int
+	rules   Rules
 	ops     map[Key]planned
 	plan    Plan
-
-	hopeless map[string]bool // names of which no wanted record can be written
 }
 
 type planned struct {
@@ -138,8 +141,9 @@ func (p *planner) remove(r Record) {
 	if r.Owner != "" {
 		r.Owner = readName(r.Owner)
 	}
-	zone, ok := p.place(r)
+	zone, reason, ok := p.place(r)
 	if !ok {
+		p.skip(r, zone, reason)
 		return
 	}
 	op := Operation{Verb: Delete, Zone: zone, Record: r}
@@ -149,34 +153,106 @@ func (p *planner) remove(r Record) {
 	p.add(op, stepDeleteRecords, stepDeleteMarks)
 }
 
-// findHopeless notes the names whose records are all invalid: a mark for them would mark nothing.
-func (p *planner) findHopeless(wanted []Record) {
-	p.hopeless = map[string]bool{}
-	for _, good := range []bool{false, true} { // one good record of a name outweighs the bad ones
-		for _, r := range wanted {
-			if _, err := r.Canonical(p.minTTL); r.Owner == "" && (err == nil) == good {
-				p.hopeless[readName(r.Name)] = !good
-			}
-		}
-	}
+// wish is a wanted record whose zone is found.
+type wish struct {
+	record Record
+	zone   Zone
 }
 
-func (p *planner) want(r Record) {
-	canonical, err := r.Canonical(p.minTTL)
+func (w wish) key() Key { return Key{ZoneID: w.zone.ID, Name: w.record.Name, Type: w.record.Type} }
+
+// wishes returns the wanted records that can be written; the others are noted with their reasons. A record whose mark can't be written
+// is not either: it would be somebody else's for ever. Nor is a mark of which no record can be: it would mark nothing.
+func (p *planner) wishes(list []Record) []wish {
+	good := make([]wish, 0, len(list))
+	unmarked, bare := map[string]error{}, map[string]bool{} // by name: why its mark can't be written; that none of its records can be
+	reject := func(r Record, err error) {
+		if r.Owner != "" {
+			unmarked[readName(r.Owner)] = fmt.Errorf("%w (%s %s): %w", ErrMark, r.Name, r.Type, err)
+		} else if _, known := bare[readName(r.Name)]; !known {
+			bare[readName(r.Name)] = true
+		}
+	}
+	types := map[Key]bool{}
+	for _, r := range list {
+		w, err := p.wish(r)
+		if err != nil {
+			reject(r, err)
+			continue
+		}
+		good = append(good, w)
+		types[w.key()] = true
+	}
+	good = slices.DeleteFunc(good, func(w wish) bool {
+		err := p.shares(w, types)
+		if err == nil && w.record.Owner == "" {
+			err = unmarked[w.record.Name]
+		}
+		if err != nil {
+			reject(w.record, p.invalid(w.record, err))
+		}
+		return err != nil
+	})
+	for _, w := range good {
+		if w.record.Owner == "" {
+			bare[w.record.Name] = false // one good record of a name outweighs the bad ones
+		}
+	}
+	return slices.DeleteFunc(good, func(w wish) bool { return w.record.Owner != "" && bare[w.record.Owner] })
+}
+
+// wish finds what a wanted record is in canonical form, and its zone. Why there is no such thing is noted already.
+func (p *planner) wish(r Record) (wish, error) {
+	canonical, err := r.Canonical(p.rules.MinTTL)
 	if err != nil {
 		p.plan.Invalid = append(p.plan.Invalid, err)
-		return
+		return wish{}, err
 	}
-	if p.hopeless[canonical.Owner] {
-		return
-	}
-	zone, ok := p.place(canonical)
+	zone, reason, ok := p.place(canonical)
 	if !ok {
-		return
+		p.skip(canonical, zone, reason)
+		return wish{}, fmt.Errorf("%w: %s", errLeftAlone, reason)
 	}
-	op := Operation{Verb: Create, Zone: zone, Record: canonical}
+	if canonical.Type == CNAME && canonical.Name == zone.Name {
+		return wish{}, p.invalid(r, errApexCNAME)
+	}
+	return wish{canonical, zone}, nil
+}
+
+// shares says why a record can't have its name beside what will be there then: a CNAME is alone. What is there already stays, and among
+// two new ones the CNAME gives way, which is how ExternalDNS decides too.
+func (p *planner) shares(w wish, wanted map[Key]bool) error {
+	alias := w.key()
+	alias.Type = CNAME
+	if w.record.Type != CNAME {
+		if p.stays(alias) {
+			return fmt.Errorf("%w: %s has a CNAME", ErrShared, w.record.Name)
+		}
+		return nil
+	}
+	if p.stays(alias) {
+		return nil
+	}
+	for _, t := range Types() {
+		other := w.key()
+		if other.Type = t; t != CNAME && (wanted[other] || p.stays(other)) {
+			return fmt.Errorf("%w: %s has a record of type %s", ErrShared, w.record.Name, t)
+		}
+	}
+	return nil
+}
+
+// stays reports whether a recordset is there and is not going to be deleted.
+func (p *planner) stays(key Key) bool {
+	_, there := p.current(key)
+	_, leaves := p.ops[key]
+	return there && !leaves
+}
+
+func (p *planner) want(w wish) {
+	op := Operation{Verb: Create, Zone: w.zone, Record: w.record}
 	if set, found := p.current(op.Key()); found {
-		if set.Same(canonical) {
+		if set.Same(w.record) {
 			delete(p.ops, op.Key()) // a delete of the same key is taken back
 			p.plan.Same++
 			return
@@ -187,15 +263,24 @@ func (p *planner) want(r Record) {
 }
 
 // place finds the zone of a record that may be written there.
-func (p *planner) place(r Record) (Zone, bool) {
-	zone, reason, ok := p.zones.Match(r.Name)
+func (p *planner) place(r Record) (zone Zone, reason Reason, ok bool) {
+	if p.rules.Serves != nil && !p.rules.Serves(r.Type) {
+		return Zone{}, TypeNotServed, false
+	}
+	zone, reason, ok = p.zones.Match(r.Name)
 	if ok && zone.Managed(r.Name, r.Type) {
 		reason, ok = ManagedRecord, false
 	}
-	if !ok {
-		p.plan.Skipped = append(p.plan.Skipped, Skip{Record: r, Zone: zone, Reason: reason})
-	}
-	return zone, ok
+	return zone, reason, ok
+}
+
+func (p *planner) skip(r Record, zone Zone, reason Reason) {
+	p.plan.Skipped = append(p.plan.Skipped, Skip{Record: r, Zone: zone, Reason: reason})
+}
+
+func (p *planner) invalid(r Record, err error) error {
+	p.plan.Invalid = append(p.plan.Invalid, &RecordError{Name: r.Name, Type: r.Type, Err: err})
+	return err
 }
 
 func (p *planner) add(op Operation, recordStep, markStep int) {
@@ -221,8 +306,28 @@ func (p *planner) groups() []Group {
 	for _, list := range members {
 		groups = append(groups, newGroup(list))
 	}
-	slices.SortFunc(groups, func(a, b Group) int { return compareOps(a.Steps[0][0], b.Steps[0][0]) })
+	// What makes room in a zone comes before what needs it: the zone may be full.
+	slices.SortFunc(groups, func(a, b Group) int {
+		return cmp.Or(cmp.Compare(a.Steps[0][0].Zone.Name, b.Steps[0][0].Zone.Name), cmp.Compare(min(a.growth(), 1), min(b.growth(), 1)), compareOps(a.Steps[0][0], b.Steps[0][0]))
+	})
 	return groups
+}
+
+// growth is how many recordsets more there are after a group.
+func (g Group) growth() int {
+	n := 0
+	for _, step := range g.Steps {
+		for _, op := range step {
+			switch op.Verb {
+			case Create:
+				n++
+			case Delete:
+				n--
+			case Update:
+			}
+		}
+	}
+	return n
 }
 
 func newGroup(list []planned) Group {

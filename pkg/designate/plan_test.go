@@ -148,6 +148,7 @@ func TestPlan(t *testing.T) {
 		zones   []string
 		current []designate.Record // in zone z1
 		changes designate.Changes
+		types   []designate.Type // that are served; nil: all
 		want    string
 	}{
 		{
@@ -234,6 +235,58 @@ func TestPlan(t *testing.T) {
 			want: "create example.org/team.example.org NS\n",
 		},
 		{
+			name: "a CNAME beside what somebody else has", current: []designate.Record{www},
+			changes: designate.Changes{Create: []designate.Record{alias, mark("cname-www.example.org", "www.example.org")}},
+			want:    "invalid www.example.org CNAME: a CNAME can't share its name with another record: www.example.org has a record of type A\n",
+		},
+		{
+			name: "anything beside somebody else's CNAME", current: []designate.Record{alias}, changes: designate.Changes{Create: []designate.Record{www, rec("www.example.org", designate.TXT, 0, "x")}},
+			want: "invalid www.example.org A: a CNAME can't share its name with another record: www.example.org has a CNAME\n" +
+				"invalid www.example.org TXT: a CNAME can't share its name with another record: www.example.org has a CNAME\n",
+		},
+		{
+			name: "of two new ones the CNAME gives way", changes: designate.Changes{Create: []designate.Record{alias, www}},
+			want: "create example.org/www.example.org A\ninvalid www.example.org CNAME: a CNAME can't share its name with another record: www.example.org has a record of type A\n",
+		},
+		{
+			name: "a CNAME that is there stays beside a new record", current: []designate.Record{alias},
+			changes: designate.Changes{UpdateNew: []designate.Record{rec("www.example.org", designate.CNAME, 0, "lb2.example.net")}, Create: []designate.Record{www}},
+			want:    "update example.org/www.example.org CNAME\ninvalid www.example.org A: a CNAME can't share its name with another record: www.example.org has a CNAME\n",
+		},
+		{
+			name: "CNAME becomes A and AAAA", current: []designate.Record{alias},
+			changes: designate.Changes{Delete: []designate.Record{alias}, Create: []designate.Record{www, rec("www.example.org", designate.AAAA, 0, "2001:db8::1")}},
+			want:    "delete example.org/www.example.org CNAME → create example.org/www.example.org A, create example.org/www.example.org AAAA\n",
+		},
+		{
+			name: "no CNAME at a zone's own name", changes: designate.Changes{Create: []designate.Record{rec("example.org", designate.CNAME, 0, "lb.example.net")}},
+			want: "invalid example.org CNAME: a CNAME can't share its name with another record: a zone's own name can't be a CNAME\n",
+		},
+		{
+			name: "no record whose mark can't be written", changes: designate.Changes{Create: []designate.Record{
+				rec("*.example.org", designate.A, 0, "192.0.2.1"), mark("a-*.example.org", "*.example.org"), www,
+			}},
+			want: "create example.org/www.example.org A\n" +
+				`invalid a-*.example.org TXT: invalid DNS name "a-*.example.org": label "a-*" has the character '*': only letters, digits, '-' and '_' are allowed` + "\n" +
+				`invalid *.example.org A: its ownership record can't be written; ExternalDNS's --txt-prefix and --txt-wildcard-replacement say how that is named (a-*.example.org TXT): ` +
+				`a-*.example.org TXT: invalid DNS name "a-*.example.org": label "a-*" has the character '*': only letters, digits, '-' and '_' are allowed` + "\n",
+		},
+		{
+			name: "a mark that falls out of the zone", changes: designate.Changes{Create: []designate.Record{rec("example.org", designate.A, 0, "192.0.2.1"), mark("a-example.org", "example.org")}},
+			want: "skip a-example.org TXT: no_zone\n" +
+				"invalid example.org A: its ownership record can't be written; ExternalDNS's --txt-prefix and --txt-wildcard-replacement say how that is named (a-example.org TXT): it is left alone: no_zone\n",
+		},
+		{
+			name: "types that are not served", types: []designate.Type{designate.A, designate.TXT},
+			changes: designate.Changes{Create: []designate.Record{alias, mark("cname-www.example.org", "www.example.org"), www}, Delete: []designate.Record{rec("old.example.org", designate.CNAME, 0)}},
+			want:    "create example.org/cname-www.example.org TXT → create example.org/www.example.org A\nskip old.example.org CNAME: type_not_served\nskip www.example.org CNAME: type_not_served\n",
+		},
+		{
+			name: "what makes room comes first", current: []designate.Record{rec("z.example.org", designate.A, 0, "192.0.2.1"), rec("y.example.org", designate.A, 0, "192.0.2.1")},
+			changes: designate.Changes{Create: []designate.Record{www, rec("y.example.org", designate.A, 0, "192.0.2.2")}, Delete: []designate.Record{rec("z.example.org", designate.A, 0)}},
+			want:    "delete example.org/z.example.org A\nupdate example.org/y.example.org A\ncreate example.org/www.example.org A\n",
+		},
+		{
 			name: "no mark for what can't be written", changes: designate.Changes{Create: []designate.Record{
 				rec("bad.example.org", designate.A, 0, "192.0.2"), mark("a-bad.example.org", "bad.example.org"),
 				rec("half.example.org", designate.A, 0, "192.0.2"), mark("a-half.example.org", "half.example.org"),
@@ -258,7 +311,11 @@ func TestPlan(t *testing.T) {
 			if c.zones == nil {
 				c.zones = []string{"example.org"}
 			}
-			plan := designate.NewPlan(zonesOf(c.zones...), state{}.put("z1", c.current...).lookup, c.changes, 0)
+			rules := designate.Rules{}
+			if c.types != nil {
+				rules.Serves = func(typ designate.Type) bool { return slices.Contains(c.types, typ) }
+			}
+			plan := designate.NewPlan(zonesOf(c.zones...), state{}.put("z1", c.current...).lookup, c.changes, rules)
 			if diff := gocmp.Diff(c.want, text(plan)); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
@@ -272,7 +329,7 @@ func TestPlanKeepsTheOrder(t *testing.T) {
 	zones := zonesOf("example.org", "sub.example.org")
 	for range 2000 {
 		before, changes, wanted := randomChanges(random, zones)
-		plan := designate.NewPlan(zones, before.lookup, changes, 0)
+		plan := designate.NewPlan(zones, before.lookup, changes, designate.Rules{})
 		checkPlan(t, before, plan)
 
 		after := maps.Clone(before)
@@ -285,16 +342,37 @@ func TestPlanKeepsTheOrder(t *testing.T) {
 				}
 			}
 		}
-		for key, r := range wanted {
-			if set, ok := after[key]; !ok || !set.Same(r) {
-				t.Fatalf("%v is %+v afterwards, want %+v\nplan:\n%s", key, set, r, text(plan))
-			}
-		}
-		if again := designate.NewPlan(zones, after.lookup, onlyWanted(changes), 0); again.Operations() != 0 {
+		checkAfter(t, plan, before, after, changes, wanted)
+		if again := designate.NewPlan(zones, after.lookup, onlyWanted(changes), designate.Rules{}); again.Operations() != 0 {
 			t.Fatalf("the plan after the plan is not empty:\n%s", text(again))
 		}
-		if second := designate.NewPlan(zones, before.lookup, changes, 0); text(second) != text(plan) {
+		if second := designate.NewPlan(zones, before.lookup, changes, designate.Rules{}); text(second) != text(plan) {
 			t.Fatalf("the same arguments give another plan:\n%s\n%s", text(plan), text(second))
+		}
+	}
+}
+
+// checkAfter checks that what is wanted is there with its mark, and nothing else but what was there and nobody wanted gone.
+func checkAfter(t *testing.T, plan designate.Plan, before, after state, changes designate.Changes, wanted map[designate.Key]designate.Record) {
+	t.Helper()
+	for key, r := range wanted {
+		if set, ok := after[key]; !ok || !set.Same(r) {
+			t.Fatalf("%v is %+v afterwards, want %+v\nplan:\n%s", key, set, r, text(plan))
+		}
+		named := func(set designate.Recordset) bool { return set.Name == markOf(&r).Name }
+		if !slices.ContainsFunc(slices.Collect(maps.Values(after)), named) {
+			t.Fatalf("%v has no mark\nplan:\n%s", key, text(plan))
+		}
+	}
+	for key := range after {
+		_, was := before[key]
+		_, is := wanted[key]
+		isMark := key.Type == designate.TXT
+		left := func(list []designate.Record) bool {
+			return slices.ContainsFunc(list, func(r designate.Record) bool { return r.Name == key.Name && r.Type == key.Type })
+		}
+		if !isMark && !is && (!was || left(changes.Delete)) {
+			t.Fatalf("%v is there, and nobody wants it\nplan:\n%s", key, text(plan))
 		}
 	}
 }
@@ -356,6 +434,12 @@ func randomChanges(random *rand.Rand, zones designate.Zones) (before state, chan
 	for _, name := range names {
 		zone, _, _ := zones.Match(name)
 		had, wants := randomRecord(random, name), randomRecord(random, name)
+		if had != nil && had.Type == designate.CNAME && name == zone.Name {
+			had = nil
+		}
+		if had == nil && random.IntN(4) == 0 { // somebody else's, which nobody wants changed
+			before.put(zone.ID, rec(name, designate.MX, 0, "10 mail.example.net"))
+		}
 		var hadMark, wantsMark *designate.Record
 		if had != nil {
 			hadMark = markOf(had)
@@ -365,7 +449,10 @@ func randomChanges(random *rand.Rand, zones designate.Zones) (before state, chan
 		}
 		if wants != nil {
 			wantsMark = markOf(wants)
-			wanted[designate.Key{ZoneID: zone.ID, Name: name, Type: wants.Type}] = *wants
+			_, foreign := before[designate.Key{ZoneID: zone.ID, Name: name, Type: designate.MX}]
+			if wants.Type != designate.CNAME || name != zone.Name && !foreign {
+				wanted[designate.Key{ZoneID: zone.ID, Name: name, Type: wants.Type}] = *wants
+			}
 		}
 		switch {
 		case had != nil && wants != nil && had.Type == wants.Type:

@@ -26,6 +26,9 @@ const (
 	SOA   Type = "SOA"
 )
 
+// Types are those that can be read and written: all but the SOA, which is Designate's.
+func Types() []Type { return []Type{A, AAAA, CNAME, MX, NAPTR, NS, PTR, SRV, TXT} }
+
 var (
 	// ErrTarget is matched by every error about the value of a record that has no canonical form.
 	ErrTarget = errors.New("invalid record value")
@@ -51,11 +54,7 @@ func CanonicalTarget(t Type, value string) (string, error) {
 	case A, AAAA:
 		return canonicalAddress(t, value)
 	case CNAME, NS, PTR:
-		host, err := CanonicalHost(value)
-		if err != nil {
-			return "", fmt.Errorf("%w for %s: %w", ErrTarget, t, err)
-		}
-		return host, nil
+		return hostOf(t, value)
 	case MX:
 		return canonicalNumbered(t, value, 1)
 	case SRV:
@@ -137,7 +136,8 @@ func canonicalAddress(t Type, value string) (string, error) {
 	return addr.String(), nil
 }
 
-// canonicalNumbered reads n 16-bit numbers and a host name. The root (".") is allowed: it says "no such service" (RFC 7505, RFC 2782).
+// canonicalNumbered reads n 16-bit numbers and a host name. The root (".") of an MX says that there is no mail (RFC 7505); that of an SRV
+// (RFC 2782) is refused by Designate.
 func canonicalNumbered(t Type, value string, n int) (string, error) {
 	fields := strings.Fields(value)
 	if len(fields) != n+1 {
@@ -151,7 +151,10 @@ func canonicalNumbered(t Type, value string, n int) (string, error) {
 		}
 		out = append(out, number)
 	}
-	host, err := hostOrRoot(t, fields[n])
+	if t == MX && fields[n] == "." {
+		return strings.Join(append(out, "."), " "), nil
+	}
+	host, err := hostOf(t, fields[n])
 	if err != nil {
 		return "", err
 	}
@@ -166,9 +169,9 @@ func number16(t Type, s string) (string, error) {
 	return strconv.FormatUint(v, 10), nil
 }
 
-func hostOrRoot(t Type, s string) (string, error) {
+func hostOf(t Type, s string) (string, error) {
 	if s == "." {
-		return s, nil
+		return "", fmt.Errorf("%w for %s: Designate does not take the root (.) as its host name", ErrTarget, t)
 	}
 	host, err := CanonicalHost(s)
 	if err != nil {
@@ -186,7 +189,8 @@ func dotted(s string) string {
 
 // canonicalNAPTR reads order, preference, three character-strings (flags, services, regexp) and a replacement (RFC 3403).
 // Designate wants the strings bare and cuts at each blank (designate/objects/rrdata_naptr.py). So it takes an empty one as two blanks in
-// a row, but then it can't read it back, and the whole zone is never published again: an empty string is refused here.
+// a row, and whatever else stands between blanks, but then it can't read back what means something else in a zone file, and the whole zone
+// is never published again: such strings are refused here, those with parentheses and back-references too.
 func canonicalNAPTR(value string) (string, error) {
 	fields, err := naptrFields(value)
 	if err != nil {
@@ -200,15 +204,18 @@ func canonicalNAPTR(value string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	replacement, err := hostOrRoot(NAPTR, fields[5])
+	replacement, err := hostOf(NAPTR, fields[5])
 	if err != nil {
 		return "", err
 	}
 	fields[2] = strings.ToUpper(fields[2]) // flags mean the same in both cases, and Designate takes capitals only
+	if strings.Trim(fields[2], "APSU") != "" {
+		return "", fmt.Errorf("%w for NAPTR: flags %q: only A, P, S and U are known", ErrTarget, fields[2])
+	}
 	out := []string{order, preference}
 	for _, text := range fields[2:5] {
-		if text == "" || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' }) {
-			return "", fmt.Errorf("%w for NAPTR: Designate can't store the string %q: only printable ASCII without blanks and quotes, and not nothing", ErrTarget, text)
+		if text == "" || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`"();\`, c) }) {
+			return "", fmt.Errorf("%w for NAPTR: Designate can't publish the string %q: only printable ASCII without blanks and %s, and not nothing", ErrTarget, text, `"();\`)
 		}
 		out = append(out, quoteText(text))
 	}

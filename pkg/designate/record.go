@@ -2,7 +2,9 @@ package designate
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 )
 
 // Record is a set of records of one name and type, in canonical form.
@@ -52,17 +54,56 @@ func (r Record) Canonical(minTTL int) (Record, error) {
 			out.Owner = owner
 		}
 	}
-	if err := errors.Join(nameErr, targetErr); err != nil {
+	err := errors.Join(nameErr, targetErr)
+	if err == nil {
+		err = errors.Join(checkNameOf(r.Type, out.Name), checkSet(out))
+	}
+	if err != nil {
 		return out, &RecordError{Name: r.Name, Type: r.Type, Err: err}
-	}
-	if len(out.Targets) == 0 {
-		return out, &RecordError{Name: r.Name, Type: r.Type, Err: ErrTarget}
-	}
-	if r.Type == CNAME && len(out.Targets) > 1 {
-		return out, &RecordError{Name: r.Name, Type: r.Type, Err: errManyCNAMEs}
 	}
 	return out, nil
 }
+
+// checkNameOf refuses the names that Designate refuses for records of one type only (designate/objects/rrdata_srv.py, rrdata_ns.py).
+func checkNameOf(t Type, name string) error {
+	switch t {
+	case SRV:
+		if labels := strings.SplitN(name, ".", 3); len(labels) < 3 || labels[0][0] != '_' || labels[1][0] != '_' {
+			return fmt.Errorf("%w %q: that of an SRV record begins with a service and a protocol, such as _sip._tcp", ErrName, name)
+		}
+	case NS:
+		if strings.HasPrefix(name, "*") {
+			return fmt.Errorf("%w %q: a wildcard can't be delegated", ErrName, name)
+		}
+	default:
+	}
+	return nil
+}
+
+// checkSet refuses sets of values that can't be one recordset.
+func checkSet(r Record) error {
+	switch {
+	case len(r.Targets) == 0:
+		return fmt.Errorf("%w: there is none", ErrTarget)
+	case r.Type == CNAME && len(r.Targets) > 1:
+		return errManyCNAMEs
+	}
+	size := 0
+	for _, target := range r.Targets {
+		// Without compression the name stands before each record, with ten bytes of type, class, TTL and length. Strings of a TXT have a
+		// length each, and what Designate wants is never shorter than what goes over the wire.
+		size += len(r.Name) + 2 + 10 + len(WireTarget(r.Type, target))
+	}
+	if size > maxSetSize {
+		return fmt.Errorf("%w: they are %d bytes together, at most %d fit into a DNS message", ErrTarget, size, maxSetSize)
+	}
+	return nil
+}
+
+// maxSetSize bounds a recordset in bytes on the wire. Designate stores larger ones, but its transfer to the name servers puts a whole
+// recordset into one message of 65,535 bytes, and breaks off with one that does not fit (designate/mdns/handler.py): then the zone
+// is never published again until that recordset has gone.
+const maxSetSize = 60000
 
 // clampTTL keeps 0 (the zone's own), and raises what the cloud would refuse.
 func clampTTL(ttl, lowest int) int {

@@ -36,11 +36,12 @@ type Reason string
 
 // The reasons for leaving a name alone.
 const (
-	NoZone        Reason = "no_zone"        // no zone of this project contains the name
-	SecondaryZone Reason = "secondary_zone" // its zone is a copy of another server's
-	DeletingZone  Reason = "deleting_zone"  // its zone is being deleted
-	AmbiguousZone Reason = "ambiguous_zone" // two zones of that name (two pools): which is meant is unknown
-	ManagedRecord Reason = "managed_record" // SOA, and NS at the apex, belong to Designate
+	NoZone        Reason = "no_zone"         // no zone of this project contains the name
+	SecondaryZone Reason = "secondary_zone"  // its zone is a copy of another server's
+	DeletingZone  Reason = "deleting_zone"   // its zone is being deleted
+	AmbiguousZone Reason = "ambiguous_zone"  // two zones of that name (two pools): which is meant is unknown
+	ManagedRecord Reason = "managed_record"  // SOA, and NS at the apex, belong to Designate
+	TypeNotServed Reason = "type_not_served" // records of its type are not served
 )
 
 // Zones finds the zone of a name. The zero value knows no zones.
