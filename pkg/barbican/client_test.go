@@ -22,7 +22,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func cloud(t *testing.T) (*openstacksim.Cloud, *openstack.Session) {
 	t.Helper()
-	sim, err := openstacksim.Start(openstacksim.Config{})
+	return cloudWith(t, openstacksim.Config{})
+}
+
+func cloudWith(t *testing.T, config openstacksim.Config) (*openstacksim.Cloud, *openstack.Session) {
+	t.Helper()
+	sim, err := openstacksim.Start(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@
 // and time), and a Keyring is the small loop that does what the ring decides and publishes the outcome as one immutable snapshot.
 //
 // The keys are the generations of a keyring: a generic container of Barbican (Client.Keyring), a file (ReadKeyringFile), or a list
-// that never changes. Nodes that share a keyring switch to a new generation at the same instant without talking to each other: it
+// that never changes. Nodes that share a keyring switch to a new generation within a second, without talking to each other: it
 // becomes active a fixed time after its creation, by Barbican's clock, and until then every one of them has seen and fetched it.
 //
 // Package envelope has the ciphertexts, package kms the gRPC service for kube-apiserver.

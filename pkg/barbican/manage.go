@@ -49,6 +49,7 @@ type Made struct {
 	NotBefore time.Time
 	Store     string // empty: Barbican does not tell
 	Existed   bool   // nothing had to be made
+	Guard     Guard  // of Init alone
 }
 
 // KeyName is the name of the secret of a generation. It has the keyring's UUID, so that it is one's own.
@@ -132,6 +133,7 @@ type Overview struct {
 	Strange   []string // entries that are no generations, with why
 	Now       time.Time
 	Clock     Clock // whose Now is
+	Guard     Guard
 }
 
 // List reads a keyring and judges it as plugins do that have this policy.
@@ -142,6 +144,9 @@ func (m *Manager) List(ctx context.Context, container string, p *Policy) (*Overv
 	}
 	out := &Overview{Container: container, Strange: listing.Strange, Now: clockOf(listing), Clock: listing.Clock}
 	out.Keys = Assess(listing, out.Now, p)
+	if out.Guard, err = m.client.guard(ctx); err != nil {
+		return nil, err
+	}
 	for i := range out.Keys {
 		k := &out.Keys[i]
 		if _, unread := listing.Unread[k.Ref]; unread {

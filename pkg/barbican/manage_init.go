@@ -40,7 +40,12 @@ func (m *Manager) Init(ctx context.Context, spec InitSpec) (*Made, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &Made{Container: container, Creator: owner.UserID, Store: store}
+	guard, err := m.client.guard(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m.say("%s", guard.Notice())
+	made := &Made{Container: container, Creator: owner.UserID, Store: store, Guard: guard}
 	if highest := highestGeneration(listing); highest > 0 {
 		return made, m.existing(ctx, made, listing, readers)
 	}
@@ -151,11 +156,7 @@ func (m *Manager) secureKey(ctx context.Context, secret, container string, reade
 	if err := m.client.makePrivate(ctx, secretKind, secret, union(have, readers)); err != nil {
 		return err
 	}
-	registered, err := m.client.addSecretConsumer(ctx, secret, container)
-	if err == nil && !registered {
-		m.say("This Barbican has no consumers of secrets: nothing tells that secret %s is in use.", secret)
-	}
-	return err
+	return m.client.addSecretConsumer(ctx, secret, container)
 }
 
 func union(a, b []string) []string {

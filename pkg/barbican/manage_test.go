@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gophercloud/gophercloud/v2/openstack/keymanager/v1/secrets"
+
 	"mooring/pkg/barbican"
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
@@ -291,12 +293,80 @@ func TestEntryThatWas(t *testing.T) {
 	}
 }
 
+// TestGuard: what another client may do to a key depends on Barbican's microversions, and init and list tell it.
+func TestGuard(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]struct {
+		guard     barbican.Guard
+		consumers int
+		deleted   bool
+	}{
+		"1.0": {barbican.GuardNone, 0, true},
+		"1.1": {barbican.GuardNoted, 1, true},
+		"1.2": {barbican.GuardRefuses, 1, false},
+	} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			_, session := cloudWith(t, openstacksim.Config{Barbican: openstacksim.BarbicanConfig{MaxMicroversion: version}})
+			var notes []string
+			m := barbican.NewManager(barbican.NewClient(session), func(s string) { notes = append(notes, s) })
+			made, err := m.Init(t.Context(), initSpec())
+			if err != nil || made.Guard != want.guard || !slices.Contains(notes, want.guard.Notice()) {
+				t.Fatalf("%+v, %v; %q", made, err, notes)
+			}
+			if list, err := m.List(t.Context(), made.Container, noDelay()); err != nil || list.Guard != want.guard {
+				t.Errorf("%+v, %v", list, err)
+			}
+			client, err := session.Client(t.Context(), openstack.KeyManager)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var consumers struct{ Total int }
+			client.Microversion = version
+			if version != "1.0" {
+				resp, err := client.Get(t.Context(), client.Endpoint+"secrets/"+made.Key.Secret+"/consumers", &consumers, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+			}
+			deleted := openstack.Wrap(secrets.Delete(t.Context(), client, made.Key.Secret).Err)
+			if consumers.Total != want.consumers || (deleted == nil) != want.deleted || deleted != nil && !errors.Is(deleted, openstack.ErrConflict) {
+				t.Errorf("%d consumers; deleting it: %v", consumers.Total, deleted)
+			}
+		})
+	}
+}
+
+// TestRetireTakesTheGuardAway: what keeps others from deleting a key does not keep retire from it.
+func TestRetireTakesTheGuardAway(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"1.0", "1.1", "1.2"} {
+		_, session := cloudWith(t, openstacksim.Config{Barbican: openstacksim.BarbicanConfig{MaxMicroversion: version}})
+		m := barbican.NewManager(barbican.NewClient(session), nil)
+		made, err := m.Init(t.Context(), initSpec())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Rotate(t.Context(), barbican.RotateSpec{Container: made.Container, Policy: noDelay()}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := m.Retire(t.Context(), barbican.RetireSpec{Container: made.Container, Generation: 1, Policy: noDelay(), Delete: true})
+		if err != nil || !got.Deleted {
+			t.Errorf("%s: %+v, %v", version, got, err)
+		}
+		if _, secrets := inventory(t, session); secrets != 1 {
+			t.Errorf("%s: %d secrets are left", version, secrets)
+		}
+	}
+}
+
 func TestNotes(t *testing.T) {
 	t.Parallel()
 	_, session := cloud(t)
 	var notes []string
 	m := barbican.NewManager(barbican.NewClient(session), func(s string) { notes = append(notes, s) })
-	if _, err := m.Init(t.Context(), initSpec()); err != nil || len(notes) != 2 || slices.ContainsFunc(notes, func(s string) bool { return !strings.HasSuffix(s, ".") }) {
+	if _, err := m.Init(t.Context(), initSpec()); err != nil || len(notes) != 3 || slices.ContainsFunc(notes, func(s string) bool { return !strings.HasSuffix(s, ".") }) {
 		t.Errorf("%q, %v", notes, err)
 	}
 }

@@ -69,11 +69,13 @@ func (o *keysInitOptions) check(*Env) []error {
 
 // initiated is the result in JSON.
 type initiated struct {
-	Keyring                 string   `json:"keyring"`
-	Existed                 bool     `json:"existed"`
-	Key                     keyJSON  `json:"key"`
-	Flags                   []string `json:"flags"` // of barbican-kms
-	EncryptionConfiguration string   `json:"encryptionConfiguration"`
+	Keyring string  `json:"keyring"` // UUID of the container
+	Existed bool    `json:"existed"` // nothing had to be made
+	Key     keyJSON `json:"key"`     // the newest one
+	guardJSON
+
+	Flags                   []string `json:"flags"`                   // of barbican-kms
+	EncryptionConfiguration string   `json:"encryptionConfiguration"` // for kube-apiserver, as a file has it
 }
 
 func (o *keysInitOptions) run(ctx context.Context, p *process) error {
@@ -85,7 +87,7 @@ func (o *keysInitOptions) run(ctx context.Context, p *process) error {
 		return fmt.Errorf("%w (it can be run again)", err)
 	}
 	out := initiated{
-		Keyring: made.Container, Existed: made.Existed, Key: newKeyJSON(made.Key, made.Creator, made.Store, made.NotBefore),
+		Keyring: made.Container, Existed: made.Existed, guardJSON: guardJSON{string(made.Guard)}, Key: newKeyJSON(made.Key, made.Creator, made.Store, made.NotBefore),
 		Flags:                   []string{"--keyring=" + made.Container, "--cluster-id=" + o.clusterID, "--allowed-creators=" + made.Creator, "--endpoint=" + o.endpoint},
 		EncryptionConfiguration: kms.EncryptionConfiguration(o.clusterID, o.endpoint),
 	}

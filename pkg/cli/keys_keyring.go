@@ -65,13 +65,13 @@ func (o *keysOptions) manager(p *process, line *progress) *barbican.Manager {
 
 // keyJSON is a key in JSON; its fields are those of every tool that shows one.
 type keyJSON struct {
-	Generation uint64     `json:"generation"`
-	Secret     string     `json:"secret"`
-	KeyID      string     `json:"keyId"`
-	KeyIDHash  string     `json:"keyIdHash"` // as kube-apiserver's metrics have it
-	Creator    string     `json:"creator,omitempty"`
-	Store      string     `json:"store,omitempty"` // to which it went when it was made, as far as Barbican told
-	NotBefore  *time.Time `json:"notBefore,omitempty"`
+	Generation uint64     `json:"generation"`          // its number, from 1
+	Secret     string     `json:"secret"`              // its UUID in Barbican
+	KeyID      string     `json:"keyId"`               // as it stands in etcd: barbican:v1:SECRET:GENERATION
+	KeyIDHash  string     `json:"keyIdHash"`           // as kube-apiserver's metrics have it
+	Creator    string     `json:"creator,omitempty"`   // id of the OpenStack user who made it
+	Store      string     `json:"store,omitempty"`     // to which it went when it was made, as far as Barbican told
+	NotBefore  *time.Time `json:"notBefore,omitempty"` // it does not become active before this instant
 }
 
 func newKeyJSON(ref barbican.KeyRef, creator, store string, notBefore time.Time) keyJSON {
@@ -79,6 +79,13 @@ func newKeyJSON(ref barbican.KeyRef, creator, store string, notBefore time.Time)
 		Generation: ref.Generation, Secret: ref.Secret, KeyID: ref.KeyID(), KeyIDHash: barbican.KeyIDHash(ref.KeyID()),
 		Creator: creator, Store: store, NotBefore: timeOrNil(notBefore),
 	}
+}
+
+// guardJSON is what a keyring tells of its Barbican.
+type guardJSON struct {
+	// what Barbican does when somebody deletes a key that is in use: none (it does not know that it is), noted (it knows, and deletes it
+	// all the same), refuses (to clients that ask for its microversion 1.2 and do not force it)
+	DeletionGuard string `json:"deletionGuard"`
 }
 
 func timeOrNil(t time.Time) *time.Time {

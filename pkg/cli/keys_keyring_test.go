@@ -19,7 +19,9 @@ func (v *vault) into(t *testing.T, out any, args ...string) (errs string) {
 	if code != exitOK {
 		t.Fatalf("%q: exit %d: %s%s", args, code, text, errs)
 	}
-	if err := json.Unmarshal([]byte(text), out); err != nil {
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.DisallowUnknownFields() // the types are what is documented
+	if err := decoder.Decode(out); err != nil {
 		t.Fatalf("%q: %v: %s", args, err, text)
 	}
 	return errs
@@ -49,6 +51,9 @@ func TestKeysLife(t *testing.T) {
 	v := newVault(t, openstacksim.Config{})
 	var first, again initiated
 	v.into(t, &first, "init", "--cluster-id=c 1", "--reader=somebody")
+	if first.DeletionGuard != "noted" {
+		t.Errorf("deletion guard %q", first.DeletionGuard)
+	}
 	if first.Existed || first.Key.Generation != 1 || first.Key.Creator == "" || first.Key.Store != "Software Only Crypto" ||
 		!strings.Contains(first.EncryptionConfiguration, "name: mooring-c-1\n") || !strings.Contains(first.EncryptionConfiguration, `endpoint: "unix:///run/mooring/kms.sock"`) {
 		t.Errorf("%+v", first)
@@ -119,6 +124,23 @@ func (v *vault) get(t *testing.T, path string, into any) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
+}
+
+// Where Barbican deletes keys that are in use, init and list say so, in a table and in JSON.
+func TestKeysTellTheGuard(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]string{"1.0": "none", "1.1": "noted", "1.2": "refuses"} {
+		v := newVault(t, openstacksim.Config{Barbican: openstacksim.BarbicanConfig{MaxMicroversion: version}})
+		var made initiated
+		var list listedKeyring
+		const warning = "Deletion is not guarded"
+		warned := strings.Contains(v.into(t, &made, "init", "--cluster-id=c"), warning)
+		v.into(t, &list, "list", "--keyring="+made.Keyring)
+		_, _, errs := v.run("list", "--keyring="+made.Keyring)
+		if made.DeletionGuard != want || list.DeletionGuard != want || warned != (want != "refuses") || strings.Contains(errs, warning) != warned {
+			t.Errorf("%s: %q and %q, want %q; warned %v; %s", version, made.DeletionGuard, list.DeletionGuard, want, warned, errs)
+		}
+	}
 }
 
 // What is to be deleted may be taken out first, and the secret found again.

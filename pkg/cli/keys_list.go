@@ -28,19 +28,21 @@ type listedKey struct {
 
 	State      string     `json:"state"`                // active, pending, held back, old, strange
 	Activation *time.Time `json:"activation,omitempty"` // when it may become active, or did
-	Created    *time.Time `json:"created,omitempty"`
-	Expires    *time.Time `json:"expires,omitempty"`
-	Private    *bool      `json:"private,omitempty"` // absent: the ACL can't be read
-	Reason     string     `json:"reason,omitempty"`  // why it is strange
+	Created    *time.Time `json:"created,omitempty"`    // when its secret was made
+	Expires    *time.Time `json:"expires,omitempty"`    // when its secret expires
+	Private    *bool      `json:"private,omitempty"`    // its ACL keeps the project out; absent: the ACL can't be read
+	Reason     string     `json:"reason,omitempty"`     // why it is strange
 }
 
 // listedKeyring is the result in JSON.
 type listedKeyring struct {
-	Keyring string      `json:"keyring"`
-	Now     time.Time   `json:"now"`
-	Clock   string      `json:"clock"` // whose now it is: barbican, keystone or local
-	Keys    []listedKey `json:"keys"`
-	Strange []string    `json:"strange"` // entries that are no generations
+	Keyring string    `json:"keyring"` // UUID of the container
+	Now     time.Time `json:"now"`     // what the states are judged by
+	Clock   string    `json:"clock"`   // whose now it is: barbican, keystone or local
+	guardJSON
+
+	Keys    []listedKey `json:"keys"`    // the highest generation first
+	Strange []string    `json:"strange"` // entries that are no generations, with why
 }
 
 func (o *keysListOptions) run(ctx context.Context, p *process) error {
@@ -51,7 +53,7 @@ func (o *keysListOptions) run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	out := listedKeyring{Keyring: found.Container, Now: found.Now.UTC(), Clock: string(found.Clock), Keys: []listedKey{}, Strange: append([]string{}, found.Strange...)}
+	out := listedKeyring{Keyring: found.Container, Now: found.Now.UTC(), Clock: string(found.Clock), guardJSON: guardJSON{string(found.Guard)}, Keys: []listedKey{}, Strange: append([]string{}, found.Strange...)}
 	var rows [][]string
 	for i := range found.Keys {
 		k := &found.Keys[i]
@@ -77,6 +79,9 @@ func (o *keysListOptions) run(ctx context.Context, p *process) error {
 	}
 	for _, s := range found.Strange {
 		_, _ = fmt.Fprintf(p.env.Stderr, "An entry is no generation: %s\n", s)
+	}
+	if found.Guard != barbican.GuardRefuses {
+		_, _ = fmt.Fprintln(p.env.Stderr, found.Guard.Notice())
 	}
 	return nil
 }

@@ -123,8 +123,8 @@ func (o *keysRetireOptions) unused(ctx context.Context, p *process, keyID string
 
 // retired is the result in JSON.
 type retired struct {
-	Keyring string  `json:"keyring"`
-	Key     keyJSON `json:"key"`
+	Keyring string  `json:"keyring"` // UUID of the container
+	Key     keyJSON `json:"key"`     // the one that was retired
 	Removed bool    `json:"removed"` // from the keyring; false: it was gone already
 	Deleted bool    `json:"deleted"` // the secret
 }

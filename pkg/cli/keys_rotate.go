@@ -14,10 +14,11 @@ import (
 func keysRotate() *mode {
 	return &mode{
 		name:  "rotate",
-		short: "Adds a new key to a keyring, which becomes active everywhere at the same instant",
-		long: "keys rotate makes an AES-256 key and adds it to the keyring as the next generation. The plugins fetch it, and all switch to it when the activation delay has passed.\n" +
+		short: "Adds a new key to a keyring, which becomes active everywhere within a second",
+		long: "keys rotate makes an AES-256 key and adds it to the keyring as the next generation. The plugins fetch it, and switch to it when the activation delay has passed, by the\n" +
+			"clock that Barbican or Keystone tells them: they tell whole seconds, so that plugins differ by one at most.\n" +
 			"While a generation is still to become active it refuses, so that it can be run again when its answer was lost. Of two runs at the same time one wins.\n" +
-			"With --wait it ends when the instant has come, and the plugins at --endpoint report the new key.",
+			"With --wait it ends when the time has come, and the plugins at --endpoint report the new key.",
 		tool:    true,
 		options: &keysRotateOptions{},
 	}
@@ -53,10 +54,10 @@ func (o *keysRotateOptions) check(env *Env) []error {
 
 // rotated is the result in JSON.
 type rotated struct {
-	Keyring    string     `json:"keyring"`
-	Key        keyJSON    `json:"key"`
-	Activation *time.Time `json:"activation"`
-	Active     bool       `json:"active"` // it was waited for
+	Keyring    string     `json:"keyring"`    // UUID of the container
+	Key        keyJSON    `json:"key"`        // the new one
+	Activation *time.Time `json:"activation"` // when it becomes active, or did; null: somebody took it out meanwhile
+	Active     bool       `json:"active"`     // it is, with --wait
 }
 
 func (o *keysRotateOptions) run(ctx context.Context, p *process) error {

@@ -56,17 +56,16 @@ func checkSockets(endpoints []string) (wrong []error) {
 
 // pluginStatus is a row.
 type pluginStatus struct {
-	Endpoint   string `json:"endpoint"`
-	Version    string `json:"version,omitempty"`
-	Healthz    string `json:"healthz,omitempty"`
-	KeyID      string `json:"keyId,omitempty"`
-	KeyIDHash  string `json:"keyIdHash,omitempty"` // as kube-apiserver's metrics have it
-	Generation uint64 `json:"generation,omitempty"`
-	Secret     string `json:"secret,omitempty"`
-	// Microseconds of a round trip; absent unless one was asked for and went well.
-	EncryptMicroseconds int64  `json:"encryptMicroseconds,omitempty"`
-	DecryptMicroseconds int64  `json:"decryptMicroseconds,omitempty"`
-	Error               string `json:"error,omitempty"`
+	Endpoint            string `json:"endpoint"`                      // its socket
+	Version             string `json:"version,omitempty"`             // of KMS that it speaks: v2
+	Healthz             string `json:"healthz,omitempty"`             // ok, or what it is not well with
+	KeyID               string `json:"keyId,omitempty"`               // of its active key
+	KeyIDHash           string `json:"keyIdHash,omitempty"`           // as kube-apiserver's metrics have it
+	Generation          uint64 `json:"generation,omitempty"`          // of its active key; absent: the key id is none of ours
+	Secret              string `json:"secret,omitempty"`              // of its active key, in Barbican
+	EncryptMicroseconds int64  `json:"encryptMicroseconds,omitempty"` // with --round-trip, if it went well
+	DecryptMicroseconds int64  `json:"decryptMicroseconds,omitempty"` // with --round-trip, if it went well
+	Error               string `json:"error,omitempty"`               // what is wrong
 }
 
 func (o *keysStatusOptions) run(ctx context.Context, p *process) error {

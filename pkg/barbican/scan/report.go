@@ -21,16 +21,16 @@ type Report struct {
 	Scanned  int64   `json:"scanned"`  // objects
 	Keys     []Use   `json:"keys"`     // KMS v2, by key id, provider and resource; every KMS plugin's, not only ours
 	Plain    []Plain `json:"plain"`    // everything without a key id, by scheme, name and resource
-	// Complete says that every object under the prefix was read and understood, at one revision. A report that is not complete counts
-	// what was read until then, and proves nothing.
+	// every object under the prefix was read and understood, at one revision; a report that is not complete counts what was read until
+	// then, and proves nothing
 	Complete bool   `json:"complete"`
 	Problem  string `json:"problem,omitempty"` // why it is not complete
 }
 
 // Use is a key id that objects of a resource are stored with.
 type Use struct {
-	KeyID     string `json:"keyId"`
-	KeyIDHash string `json:"keyIdHash"` // as in kube-apiserver's metrics, see barbican.KeyIDHash
+	KeyID     string `json:"keyId"`     // as it stands with the objects
+	KeyIDHash string `json:"keyIdHash"` // as in kube-apiserver's metrics
 	Provider  string `json:"provider"`  // its name in the EncryptionConfiguration
 	Resource  string `json:"resource"`  // as in the EncryptionConfiguration: "secrets", "widgets.example.com"
 	Count     int64  `json:"count"`     // objects
@@ -40,12 +40,12 @@ type Use struct {
 
 // Plain is a scheme without key ids that objects of a resource are stored with.
 type Plain struct {
-	Scheme   Scheme `json:"scheme"`
+	Scheme   Scheme `json:"scheme"`         // kms v1, aescbc, aesgcm, secretbox, unencrypted, unreadable, unknown
 	Name     string `json:"name,omitempty"` // of the provider or the local key, in the EncryptionConfiguration
-	Resource string `json:"resource"`
-	Count    int64  `json:"count"`
-	First    int64  `json:"first"`
-	Example  string `json:"example"`
+	Resource string `json:"resource"`       // as above
+	Count    int64  `json:"count"`          // objects
+	First    int64  `json:"first"`          // the lowest of their revisions
+	Example  string `json:"example"`        // the key in etcd of that one
 }
 
 // InUse is how many objects need the key.

@@ -35,13 +35,26 @@ type Cloud struct {
 // asynchronous in the truth is asynchronous here.
 func Open(t *testing.T) *Cloud {
 	t.Helper()
-	c := &Cloud{pool: openstack.NewPool(openstack.Options{})}
-	t.Cleanup(c.pool.Close)
-	if c.file = os.Getenv(Variable); c.file != "" {
-		c.Real = true
+	if file := os.Getenv(Variable); file != "" {
+		c := newCloud(t)
+		c.Real, c.file = true, file
 		return c
 	}
-	sim, err := openstacksim.Start(openstacksim.Config{})
+	return Simulate(t, openstacksim.Config{})
+}
+
+func newCloud(t *testing.T) *Cloud {
+	t.Helper()
+	c := &Cloud{pool: openstack.NewPool(openstack.Options{})}
+	t.Cleanup(c.pool.Close)
+	return c
+}
+
+// Simulate gives a test a simulated cloud always: one that no real one at hand is like.
+func Simulate(t *testing.T, config openstacksim.Config) *Cloud {
+	t.Helper()
+	c := newCloud(t)
+	sim, err := openstacksim.Start(config)
 	if err != nil {
 		t.Fatal(err)
 	}
