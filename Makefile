@@ -28,6 +28,7 @@ demo: build ## a first run of all three plugins against a simulated cloud: no ro
 
 test: build ## unit tests with the race detector, csi-sanity and the contract tests over the simulator
 	CGO_ENABLED=1 go test -race -shuffle=on ./...
+	cd tools && go test -shuffle=on ./ocitar
 	cd tests && $(TESTENV) CGO_ENABLED=1 go test -race -shuffle=on ./contract/... ./sanity/... ./kill/... ./demo/... ./house/... ./bench/...
 	cd tests && $(TESTENV) go test -count=1 ./footprint/...   # alone, and without the race detector: it measures
 
@@ -46,16 +47,16 @@ conformance: ## the ExternalDNS suite against any webhook provider: WEBHOOK_URL=
 
 verify: $(TOOLS)/golangci-lint ## modules are tidy, code is formatted, what is generated is up to date, scripts pass shellcheck
 	@set -e; for m in $(MODULES) tools; do echo "go mod tidy -diff: $$m"; (cd $$m && go mod tidy -diff); done
-	@set -e; for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint fmt --diff --config $(CURDIR)/.golangci.yml ./...); done
+	@set -e; for m in $(MODULES) tools; do (cd $$m && $(TOOLS)/golangci-lint fmt --diff --config $(CURDIR)/.golangci.yml ./...); done
 	go test $(call GOLDENS,.,pkg) -run Golden
 	@if command -v shellcheck >/dev/null; then $(MAKE) --no-print-directory lab-lint; else echo "shellcheck is not installed: the lab's scripts are SKIPPED"; fi
 	$(MAKE) --no-print-directory chart
 
 lint: $(TOOLS)/golangci-lint ## golangci-lint over all modules
-	@set -e; for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(TOOLS)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
+	@set -e; for m in $(MODULES) tools; do echo "lint $$m"; (cd $$m && $(TOOLS)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...); done
 
 fmt: $(TOOLS)/golangci-lint ## format the code
-	@set -e; for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint fmt --config $(CURDIR)/.golangci.yml ./...); done
+	@set -e; for m in $(MODULES) tools; do (cd $$m && $(TOOLS)/golangci-lint fmt --config $(CURDIR)/.golangci.yml ./...); done
 
 generate: ## write again what is generated from code: references, goldens, manifests
 	go test $(call GOLDENS,.,pkg) -run Golden -update
@@ -81,6 +82,9 @@ vuln: $(TOOLS)/govulncheck ## govulncheck over what is shipped; skipped where it
 	@out=$$($(TOOLS)/govulncheck $(if $(GOVULNDB),-db $(GOVULNDB)) ./cmd/mooring 2>&1); status=$$?; echo "$$out"; \
 	if [ $$status = 1 ] && grep -q 'fetching vulnerabilities' <<<"$$out"; then echo "govulncheck: SKIPPED, its database can't be reached from here"; exit 0; fi; exit $$status
 
+$(TOOLS)/ocitar: $(wildcard tools/ocitar/*.go) tools/go.mod
+	cd tools && $(GOBUILD) -o $(TOOLS)/ocitar ./ocitar
+
 $(TOOLS)/%: tools/go.mod
 	@mkdir -p $(TOOLS)
 	cd tools && go build -o $(TOOLS)/$* $$(go list -f '{{.ImportPath}}' tool | grep '/$*$$')
@@ -89,5 +93,6 @@ clean: ## remove what was built
 	rm -rf $(BIN)
 
 .PHONY: help build demo test e2e-openstack conformance verify lint fmt generate fuzz bench bench-scan bench-go vuln clean
+include image.mk
 include tests/lab/lab.mk
 include charts/chart.mk

@@ -1,0 +1,30 @@
+# Targets of the image; to be included by the Makefile.
+IMAGE ?= docker.io/mooring/mooring:$(shell sed -n 's/^appVersion: *//p' charts/mooring/Chart.yaml)
+CERTIFICATES ?= /etc/ssl/certs/ca-certificates.crt
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+.PHONY: image image-tar image-fuse-tar
+
+image: ## the images with docker, podman or buildah, whichever works here; without any, bin/mooring.tar
+	@for engine in docker podman buildah; do \
+	  if $$engine info >/dev/null 2>&1; then \
+	    for target in static fuse; do \
+	      $$engine build --target $$target --build-arg VERSION=$(VERSION) --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
+	        --tag $(IMAGE)$$([ $$target = static ] || echo -$$target) . || exit; \
+	    done; \
+	    exit 0; \
+	  fi; \
+	done; \
+	echo "no docker, podman or buildah works here: $(BIN)/mooring.tar is for one that does (docker load, podman load, ctr images import)"; \
+	$(MAKE) --no-print-directory image-tar
+
+image-tar: build $(TOOLS)/ocitar ## bin/mooring.tar: the static image as an OCI archive, without docker and its like; the same bytes every time
+	rm -rf $(BIN)/image && install -D -m 0755 $(BIN)/mooring $(BIN)/image/mooring
+	install -D -m 0644 $(CERTIFICATES) $(BIN)/image/etc/ssl/certs/ca-certificates.crt
+	$(TOOLS)/ocitar -out $(BIN)/mooring.tar -name $(IMAGE) -epoch $(SOURCE_DATE_EPOCH) -user 65532:65532 -entrypoint /mooring $(BIN)/image
+
+# The real one is the Dockerfile's, on Debian; this has the same programs from the machine it is made on.
+image-fuse-tar: build $(TOOLS)/ocitar
+	rm -rf $(BIN)/image-fuse && install -D -m 0755 $(BIN)/mooring $(BIN)/image-fuse/mooring
+	tests/lab/kubernetes/fuse-tree $(BIN)/image-fuse
+	$(TOOLS)/ocitar -out $(BIN)/mooring-fuse.tar -name $(IMAGE)-fuse -epoch $(SOURCE_DATE_EPOCH) -user 65532:65532 -entrypoint /mooring $(BIN)/image-fuse
