@@ -1,7 +1,13 @@
 # Targets of the lab; to be included by the Makefile at the top.  All of them need root; state is in $LAB_DIR.
 LAB := $(dir $(lastword $(MAKEFILE_LIST)))lab
 
-.PHONY: lab-openstack-up lab-openstack-down lab-openstack-status lab-openstack-wipe lab-openstack-selftest lab-lint
+.PHONY: lab-up lab-down lab-openstack-up lab-openstack-down lab-openstack-status lab-openstack-wipe lab-openstack-selftest lab-lint
+
+lab-up: ## start a real OpenStack and a real Kubernetes on this machine (root; the first time it builds for half an hour)
+	$(LAB) up
+
+lab-down: ## stop both and keep their state
+	$(LAB) down
 
 lab-openstack-up: ## start a real OpenStack on this machine (root; the first time it installs Debian packages)
 	$(LAB) openstack up
@@ -19,4 +25,4 @@ lab-openstack-selftest: ## prove that the lab's OpenStack works, one line for ea
 	$(LAB) selftest
 
 lab-lint: ## check the lab's shell scripts
-	cd $(dir $(LAB)) && shellcheck -x lab crashtest lib/*.sh openstack/*.sh
+	cd $(dir $(LAB)) && shellcheck -x lab crashtest lib/*.sh openstack/*.sh kubernetes/*.sh kubernetes/host-mounts kubernetes/fuse-tree kubernetes/guest/*

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034  # variables for the files that are sourced after this one
 LAB_DIR=$(realpath -m "${LAB_DIR:-/var/lib/mooring-lab}")
+LAB_CACHE=$(realpath -m "${LAB_CACHE:-$LAB_DIR/cache}")       # what was built once and can be built again
 LAB_HOST=${LAB_HOST:-$(cat "$LAB_DIR/address" 2>/dev/null || echo 10.77.0.1)}
 # Debian's Python tools are scripts of "/usr/bin/env python3" in places: another Python, first in the caller's PATH, breaks them
 SYSTEM_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -12,6 +13,7 @@ mark() { local ds=$(((${EPOCHREALTIME/./} - LAB_START) / 100000)); printf '%4d.%
 
 # A path that goes unquoted into a dozen configuration formats, and in front of the names of unix sockets (108 bytes).
 [[ $LAB_DIR =~ ^/[A-Za-z0-9._/+-]+$ ]] || fail "LAB_DIR: only letters, digits and ._/+- please: $LAB_DIR"
+[[ $LAB_CACHE =~ ^/[A-Za-z0-9._/+-]+$ ]] || fail "LAB_CACHE: only letters, digits and ._/+- please: $LAB_CACHE"
 [ ${#LAB_DIR} -le 50 ] || fail "LAB_DIR: at most 50 characters, for it holds unix sockets: $LAB_DIR"
 
 part() { # part NAME: the part of the lab that the following is about; all it has is under $LAB_DIR/NAME
@@ -19,12 +21,14 @@ part() { # part NAME: the part of the lab that the following is about; all it ha
   ETC=$LAB_DIR/$1/etc VAR=$LAB_DIR/$1/var
 }
 
+parts() { find "$LAB_DIR" -mindepth 1 -maxdepth 1 ! -name address ! -path "$LAB_CACHE"; }      # all but the address and the cache
+
 part_wipe() { # LAB_DIR itself stays: it is what the lock is on
   local where
   for where in $(awk -v dir="$PART/" 'index($2, dir) == 1 {print $2}' /proc/self/mounts | tac); do umount -l "$where"; done
   rm -rf "$DONE"                               # first: a wipe that is killed must not leave "done" for what is gone
   rm -rf --one-file-system "$PART"
-  [ -n "$(find "$LAB_DIR" -mindepth 1 -maxdepth 1 ! -name address)" ] || rm -f "$LAB_DIR/address"
+  [ -n "$(parts)" ] || rm -f "$LAB_DIR/address"
 }
 
 # The address is in Keystone's catalog and in Ceph's monitor map: one LAB_DIR has one address as long as it has state.
@@ -35,7 +39,7 @@ address_check() {
 
 address_claim() {
   [ ! -e "$LAB_DIR/address" ] || { address_check; return 0; }
-  [ -z "$(ls -A "$LAB_DIR")" ] || fail "$LAB_DIR is neither empty nor a lab's: it stays as it is"
+  [ -z "$(parts)" ] || fail "$LAB_DIR is neither empty nor a lab's: it stays as it is"
   echo "$LAB_HOST" | write "$LAB_DIR/address"
 }
 

@@ -25,7 +25,7 @@ namespace_up() { # each step by itself: an earlier run may have been killed betw
 # Only the network: "ip netns exec" would mount another /sys as well, and so hide the cgroups.
 namespace_exec() {
   [ -n "$NAMESPACE" ] || exec "$@"
-  namespace_works || fail "there is no network namespace $NAMESPACE: first: lab openstack up"
+  namespace_works || fail "there is no network namespace $NAMESPACE: first: lab up"
   exec nsenter --net="$NETNS" -- "$@"
 }
 

@@ -73,4 +73,18 @@ stop_strays() {
   done <<<"$(marked "$PART/")"
 }
 
+daemons_status() { # one line for each daemon in $PART/daemons; exit code 3 unless all of them are up
+  local name pid kib sum=0 rc=0
+  [ -e "$PART/daemons" ] || { echo "there is no ${PART##*/} in $LAB_DIR"; return 3; }
+  printf '%-24s %7s %5s\n' '' pid MiB
+  while read -r name; do
+    if ! running "$name"; then printf '%-24s down\n' "$name"; rc=3; continue; fi
+    pid=$(cat "$RUN/$name.pid"); kib=$(pss "$pid"); sum=$((sum + ${kib:-0}))
+    printf '%-24s %7s %5d\n' "$name" "$pid" $((${kib:-0} / 1024))
+  done <"$PART/daemons"
+  printf '%-24s %7s %5d\n' sum '' $((sum / 1024))
+  if [ -e "$PART/lab.json" ]; then echo "described in $PART/lab.json"; else echo "not all of it is up: no $PART/lab.json"; rc=3; fi
+  return $rc
+}
+
 pss() { awk '/^Pss:/ {print $2}' "/proc/$1/smaps_rollup" 2>/dev/null || true; }        # KiB, shared pages counted once

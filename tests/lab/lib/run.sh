@@ -5,10 +5,11 @@
 # their mark, since the process that the mark names is gone.  The steps they were at are then redone from nothing ("once").
 # shellcheck shell=bash
 
-run_begin() {
+run_begin() { # run_begin [DIR]: alone in DIR; LAB_DIR, but for what takes long and is of no concern to the rest
   local keep=() name
+  LOCK=${1:-$LAB_DIR}
   if [ "${MOORING_LAB:-}" != "$LAB_DIR/.run.$$" ]; then
-    for name in "${!LAB_@}" http_proxy https_proxy no_proxy TERM; do [ -z "${!name:-}" ] || keep+=("$name=${!name}"); done
+    for name in "${!LAB_@}" http_proxy https_proxy no_proxy TERM GOPROXY GOSUMDB GOMODCACHE GOCACHE; do [ -z "${!name:-}" ] || keep+=("$name=${!name}"); done
     exec env -i "MOORING_LAB=$LAB_DIR/.run.$$" "PATH=$SYSTEM_PATH" "HOME=${HOME:-/root}" LC_ALL=C.UTF-8 "${keep[@]}" "$LAB_SRC/lab" "${ARGS[@]}"
   fi
   trap 'run_end' EXIT                          # also at an interrupt: its background jobs would ignore that
@@ -25,20 +26,20 @@ run_end() { # ends what this run has started in the background; the daemons have
   done
 }
 
-run_locked() { [ "/proc/$$/fd/9" -ef "$LAB_DIR" ]; }       # as it is after this run has moved into the namespace
+run_locked() { [ "/proc/$$/fd/9" -ef "$LOCK" ]; }       # as it is after this run has moved into the namespace
 
 run_lock() {
   local told='' end=$((SECONDS + ${LAB_WAIT:-900}))
   ! run_locked || return 0
-  mkdir -p "$LAB_DIR"; chmod 755 "$LAB_DIR"
-  exec 9<"$LAB_DIR"
+  mkdir -p "$LOCK"; chmod 755 "$LAB_DIR" "$LOCK"
+  exec 9<"$LOCK"
   until flock -n 9; do
     run_leftovers
-    [ -n "$told" ] || { told=1; flock -n 9 || echo "lab: another run is at work in $LAB_DIR: waiting for it"; }
-    [ $SECONDS -lt $end ] || fail "another run is still at work in $LAB_DIR"
+    [ -n "$told" ] || { told=1; flock -n 9 || echo "lab: another run is at work in $LOCK: waiting for it"; }
+    [ $SECONDS -lt $end ] || fail "another run is still at work in $LOCK"
     sleep 0.2
   done
-  run_locked || fail "$LAB_DIR was removed in this moment: try again"
+  run_locked || fail "$LOCK was removed in this moment: try again"
   run_leftovers
 }
 

@@ -113,17 +113,3 @@ openstack_down() { # what depends on others stops first; the Python services wai
   rm -f "$VAR/ceph/asok"/*                     # killed processes leave theirs, with their number in the name
   mark "openstack down"
 }
-
-openstack_status() {
-  local name pid kib sum=0 rc=0
-  [ -e "$PART/daemons" ] || { echo "there is no OpenStack in $LAB_DIR"; return 3; }
-  printf '%-12s %7s %5s\n' '' pid MiB
-  while read -r name; do
-    if ! running "$name"; then printf '%-12s down\n' "$name"; rc=3; continue; fi
-    pid=$(cat "$RUN/$name.pid"); kib=$(pss "$pid"); sum=$((sum + ${kib:-0}))
-    printf '%-12s %7s %5d\n' "$name" "$pid" $((${kib:-0} / 1024))
-  done <"$PART/daemons"
-  printf '%-12s %7s %5d\n' sum '' $((sum / 1024))
-  if [ -e "$PART/lab.json" ]; then echo "described in $PART/lab.json"; else echo "not all of it is up: no $PART/lab.json"; rc=3; fi
-  return $rc
-}
