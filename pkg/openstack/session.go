@@ -28,6 +28,8 @@ const (
 	SharedFileSystem ServiceType = "shared-file-system"
 	KeyManager       ServiceType = "key-manager"
 	DNS              ServiceType = "dns"
+	Network          ServiceType = "network"
+	LoadBalancer     ServiceType = "load-balancer"
 )
 
 // catalogTypes are a service's names in catalogs, the best first. "share" is no alias: in a catalog it is Manila's version 1.
@@ -45,9 +47,16 @@ func (t ServiceType) version() string {
 		return "v2"
 	case KeyManager:
 		return "v1"
+	case Network, LoadBalancer:
+		return "v2.0"
 	default:
 		return "v3"
 	}
+}
+
+// isVersion says whether a path element is that version: Octavia serves v2.0 as v2, too, and catalogs have either.
+func (t ServiceType) isVersion(element string) bool {
+	return element == t.version() || element+".0" == t.version()
 }
 
 const (
@@ -200,7 +209,7 @@ func versioned(raw string, t ServiceType) (*url.URL, error) {
 		return nil, fmt.Errorf("%w: the catalog's URL of %s, %q, is no http or https URL", ErrNoService, t, raw)
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
-	if !slices.Contains(strings.Split(u.Path, "/"), t.version()) {
+	if !slices.ContainsFunc(strings.Split(u.Path, "/"), t.isVersion) {
 		u.Path += "/" + t.version()
 	}
 	u.Path += "/"

@@ -352,7 +352,7 @@ func TestLoginErrorsSayWhatToDo(t *testing.T) {
 		"expired token":     {openstack.Credential{AuthURL: sim.AuthURL(), Token: "gAAAAAold"}, []string{"the token is refused"}},
 		"nobody listens":    {openstack.Credential{AuthURL: "http://" + ended.Addr().String() + "/v3", Token: "x"}, []string{"connection refused", ended.Addr().String()}},
 		"no Keystone there": {openstack.Credential{AuthURL: sim.URL() + "/nothing/v3", Username: "u", Password: "p", UserDomainID: "d", ProjectID: "p"}, []string{"there is no Keystone at this auth_url"}},
-		"no such service":   {*credential(t, hidden, "demo"), []string{"offers no dns service", "it has: identity, key-manager, sharev2"}},
+		"no such service":   {*credential(t, hidden, "demo"), []string{"offers no dns service", "it has: identity, key-manager, load-balancer, network, sharev2"}},
 		"no such region":    {elsewhere, []string{"in region Nowhere"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,14 +17,16 @@ type floatingIP struct {
 	ptr                 *dnsRecordset // nil without one
 }
 
-// AddFloatingIP gives a project a floating IPv4 address, as Neutron would, and returns its key in Designate: "region:id".
+// AddFloatingIP gives a project a floating IPv4 address that leads nowhere, and returns its key in Designate: "region:id".
 func (d *Designate) AddFloatingIP(projectName, address string) string {
-	project := d.cloud.Keystone.User(projectName, projectName).ProjectID
+	return Region + ":" + d.cloud.Neutron.AddFloatingIP(projectName, address, "", "")
+}
+
+// addFloatingIP lets Designate know of an address that Neutron has.
+func (d *Designate) addFloatingIP(project, id string, address netip.Addr) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f := &floatingIP{project: project, region: Region, id: newUUID(), address: netip.MustParseAddr(address)}
-	d.fips = append(d.fips, f)
-	return f.key()
+	d.fips = append(d.fips, &floatingIP{project: project, region: Region, id: id, address: address})
 }
 
 func (f *floatingIP) key() string { return f.region + ":" + f.id }

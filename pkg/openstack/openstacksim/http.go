@@ -23,6 +23,8 @@ const (
 	pathManila    = "/share"
 	pathBarbican  = "/key-manager"
 	pathDesignate = "/dns"
+	pathNeutron   = "/networking"
+	pathOctavia   = "/load-balancer"
 )
 
 // maxBody bounds what a request may send, so that a runaway test can't eat the memory.
@@ -96,6 +98,8 @@ func (c *Cloud) handler() http.Handler {
 		{ServiceManila, pathManila, "X-Compute-Request-Id", c.Manila.routes()},
 		{ServiceBarbican, pathBarbican, "X-Openstack-Request-Id", c.Barbican.routes()},
 		{ServiceDesignate, pathDesignate, "X-Openstack-Request-Id", c.Designate.routes()},
+		{ServiceNeutron, pathNeutron, "X-Openstack-Request-Id", c.Neutron.routes()},
+		{ServiceOctavia, pathOctavia, "X-Openstack-Request-Id", c.Octavia.routes()},
 	} {
 		h := c.serve(s)
 		mux.Handle(s.prefix+"/", http.StripPrefix(s.prefix, h))

@@ -434,6 +434,8 @@ func (k *Keystone) catalog() []any {
 		{"sharev2", "manilav2", pathManila + "/v2"},
 		{"key-manager", "barbican", pathBarbican},
 		{"dns", "designate", pathDesignate},
+		{"network", "neutron", pathNeutron},
+		{"load-balancer", "octavia", pathOctavia},
 	} {
 		if k.hidden[s.kind] {
 			continue

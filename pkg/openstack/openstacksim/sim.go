@@ -1,12 +1,12 @@
 // Package openstacksim is an OpenStack in memory behind real HTTP on a loopback address: Keystone, Manila, Barbican and
-// Designate, with a DNS server for Designate's zones.
+// Designate, with a DNS server for Designate's zones, and as much of Neutron and Octavia as says where floating IPs lead.
 //
 // It is stateful and asynchronous as the real services are: shares are "creating" before they are "available", recordsets
 // PENDING before they are ACTIVE, orders PENDING before they have a secret. It rejects what the real services reject, with
 // their status and their shape of an error. Faults can be injected per service, method and path, and every call is logged,
 // so that tests can count them. It serves tests, the demo and cmd/openstack-sim; the shipped binary never links it.
 //
-// What it answers follows the API references of Keystone v3, Manila v2, Barbican v1 and Designate v2; tests/contract runs
+// What it answers follows the API references of Keystone v3, Manila v2, Barbican v1, Designate v2, Neutron v2.0 and Octavia v2; tests/contract runs
 // the same cases against it and against a real OpenStack, so that it can't drift from the truth.
 package openstacksim
 
@@ -27,6 +27,8 @@ const (
 	ServiceManila    = "manila"
 	ServiceBarbican  = "barbican"
 	ServiceDesignate = "designate"
+	ServiceNeutron   = "neutron"
+	ServiceOctavia   = "octavia"
 )
 
 // Config says how a simulated cloud behaves. The zero value is a fast cloud on a free port.
@@ -51,6 +53,8 @@ type Cloud struct {
 	Manila    *Manila
 	Barbican  *Barbican
 	Designate *Designate
+	Neutron   *Neutron
+	Octavia   *Octavia
 
 	// Faults are injected before and after a call is handled.
 	Faults *Faults
@@ -99,6 +103,7 @@ func Start(cfg Config) (*Cloud, error) {
 	c.Keystone = newKeystone(c, cfg.TokenTTL)
 	c.Manila = newManila(c, cfg.Manila)
 	c.Barbican = newBarbican(c, cfg.Barbican)
+	c.Neutron, c.Octavia = &Neutron{cloud: c}, &Octavia{cloud: c}
 	if c.Designate, err = newDesignate(c, cfg.Designate); err != nil {
 		cancel()
 		return nil, errors.Join(err, listener.Close())
