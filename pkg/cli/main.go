@@ -90,7 +90,7 @@ func newRoot(env *Env) *cobra.Command {
 	for _, m := range modes() {
 		root.AddCommand(newMode(env, m))
 	}
-	root.AddCommand(newShares(env), newKeys(env))
+	root.AddCommand(newShares(env), newKeys(env), newDNS(env))
 	return root
 }
 

@@ -31,6 +31,7 @@ func TestGoldenReference(t *testing.T) {
 	}
 	tools(&b, "shares", shareTools(), common)
 	tools(&b, "keys", keyTools(), common)
+	tools(&b, "dns", dnsTools(), common)
 	b.WriteString("\n## mooring version\n\nPrints the version; `--output text|json`.\n")
 	goldentest.Compare(t, filepath.Join("..", "..", "docs", "reference", "command-line.md"), b.String())
 }

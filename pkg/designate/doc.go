@@ -12,5 +12,7 @@
 //   - apply.go: runs such a plan with bounded concurrency inside a deadline budget;
 //   - api.go, list.go: the calls to Designate, paging and the negotiation of the page size;
 //   - inventory.go: what is known of the cloud's zones, read as a whole and kept in step with own writes;
-//   - service.go: these put together for an edge.
+//   - service.go: these put together for an edge;
+//   - cluster.go: what to do about the records of a cluster itself; cluster_names.go does it, cluster_wait.go waits for its effect;
+//   - floatingip.go, address.go: the PTRs of floating IPs, and the addresses of load balancers.
 package designate

@@ -116,7 +116,7 @@ func TestGoldenLinkedPackages(t *testing.T) {
 	modules := map[string]bool{}
 	for _, p := range list(t, "-deps", "./cmd/mooring") {
 		for _, banned := range []string{
-			module + "/pkg/openstack/openstacksim", "testing", "net/http/httptest", "github.com/miekg/dns", "github.com/google/go-cmp", "github.com/sirupsen/logrus",
+			module + "/pkg/openstack/openstacksim", "testing", "net/http/httptest", "github.com/google/go-cmp", "github.com/sirupsen/logrus",
 			"k8s.io/component-base", "k8s.io/api", "k8s.io/client-go/kubernetes", "k8s.io/client-go/informers", "k8s.io/client-go/tools/cache", "k8s.io/client-go/dynamic",
 		} {
 			if p.ImportPath == banned || strings.HasPrefix(p.ImportPath, banned+"/") {

@@ -45,7 +45,18 @@ func (d *Designate) fipView(f *floatingIP) map[string]any {
 	return v
 }
 
+// noNetwork is what a cloud without Neutron answers: Designate asks that for the floating IPs.
+func (d *Designate) noNetwork() error {
+	if d.cloud.Keystone.hides("network") {
+		return &designateError{403, "no_endpoint", "", nil}
+	}
+	return nil
+}
+
 func (d *Designate) listFloatingIPs(w *reply, r *request) error {
+	if err := d.noNetwork(); err != nil {
+		return err
+	}
 	list := []any{}
 	for _, f := range d.fips {
 		if f.project == r.project {
@@ -59,6 +70,9 @@ func (d *Designate) listFloatingIPs(w *reply, r *request) error {
 }
 
 func (d *Designate) fip(r *request) (*floatingIP, error) {
+	if err := d.noNetwork(); err != nil {
+		return nil, err
+	}
 	key := r.PathValue("fip")
 	if !regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}:[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`).MatchString(key) {
 		return nil, badRequest(fmt.Sprintf("Floating IP %s is not in the format of <region>:<uuid>", key))

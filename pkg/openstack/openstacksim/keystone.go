@@ -157,6 +157,12 @@ func (k *Keystone) HideService(serviceType string) {
 	k.hidden[serviceType] = true
 }
 
+func (k *Keystone) hides(serviceType string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.hidden[serviceType]
+}
+
 // RevokeTokens makes every token that was given out invalid: the next call with one gets a 401.
 func (k *Keystone) RevokeTokens() {
 	k.mu.Lock()
