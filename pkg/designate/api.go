@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 
@@ -22,6 +24,10 @@ type session interface {
 type api struct {
 	session session
 	pages   pageSize
+	ledger  ledger // of our writes
+
+	// allProjects asks for the zones of every project, which only an administrator may.
+	allProjects bool
 }
 
 // wireRecordset is a recordset as Designate shows it (designate/objects/adapters/api_v2/recordset.py).
@@ -65,6 +71,8 @@ func (a *api) remove(ctx context.Context, zoneID, id string) error {
 
 // find looks a recordset up by name and type.
 func (a *api) find(ctx context.Context, key Key) (set Recordset, found bool, err error) {
+	end := a.ledger.begin(key.ZoneID)
+	defer func() { end(false) }()
 	var page struct {
 		Recordsets []wireRecordset `json:"recordsets"`
 	}
@@ -103,19 +111,51 @@ func (a *api) write(ctx context.Context, method string, body any, path ...string
 }
 
 func (a *api) get(ctx context.Context, out any, query url.Values, path ...string) error {
-	client, err := a.session.Client(ctx, openstack.DNS)
-	if err != nil {
-		return openstack.Wrap(err)
-	}
-	return request(ctx, client, http.MethodGet, client.ServiceURL(path...)+"?"+query.Encode(), nil, out)
+	return a.stream(ctx, query, func(body io.Reader) error { return json.NewDecoder(body).Decode(out) }, path...)
 }
 
-func (a *api) call(ctx context.Context, method string, body, out any, path ...string) error {
+// pageTimeout bounds one GET, with what the transport tries again: a page of a thousand recordsets takes seconds.
+const pageTimeout = 3 * time.Minute
+
+// stream makes a GET, and lets read have the body as it comes.
+func (a *api) stream(ctx context.Context, query url.Values, read func(body io.Reader) error, path ...string) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
+	defer cancel()
 	client, err := a.session.Client(ctx, openstack.DNS)
 	if err != nil {
 		return openstack.Wrap(err)
 	}
+	address := client.ServiceURL(path...)
+	if len(query) > 0 {
+		address += "?" + query.Encode()
+	}
+	response, err := client.Request(ctx, http.MethodGet, address, &gophercloud.RequestOpts{KeepResponseBody: true, MoreHeaders: a.headers(), OkCodes: []int{http.StatusOK}})
+	if err != nil {
+		return openstack.Wrap(err)
+	}
+	defer func() { _ = response.Body.Close() }() // it is read, or an error is on its way
+	return openstack.Wrap(read(response.Body))
+}
+
+// call makes a call without a query. One that writes to a zone is in the ledger.
+func (a *api) call(ctx context.Context, method string, body, out any, path ...string) (err error) {
+	if method != http.MethodGet && len(path) > 1 && path[0] == "zones" {
+		end := a.ledger.begin(path[1])
+		defer func() { end(err == nil) }()
+	}
+	client, err := a.session.Client(ctx, openstack.DNS)
+	if err != nil {
+		return openstack.Wrap(err)
+	}
+	client.MoreHeaders = a.headers()
 	return request(ctx, client, method, client.ServiceURL(path...), body, out)
+}
+
+func (a *api) headers() map[string]string {
+	if a.allProjects {
+		return map[string]string{"X-Auth-All-Projects": "true"}
+	}
+	return nil
 }
 
 func request(ctx context.Context, client *gophercloud.ServiceClient, method, address string, body, out any) error {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -316,16 +315,7 @@ func (w *wireMarkedSet) marked() markedSet {
 // marked lists recordsets with their descriptions.
 func (a *api) marked(ctx context.Context, filter url.Values, path ...string) ([]markedSet, error) {
 	var sets []markedSet
-	get := func(ctx context.Context, query url.Values) (page[wireMarkedSet], error) {
-		var body struct {
-			Recordsets []wireMarkedSet `json:"recordsets"`
-			Links      pageLinks       `json:"links"`
-		}
-		maps.Copy(query, filter)
-		err := a.get(ctx, &body, query, path...)
-		return page[wireMarkedSet]{body.Recordsets, body.Links.Next != ""}, err
-	}
-	err := readPages(ctx, &a.pages, get, func(w wireMarkedSet) string { return w.ID }, func() { sets = nil }, func(w wireMarkedSet) { sets = append(sets, w.marked()) })
+	err := listing(ctx, a, filter, func() { sets = nil }, func(w *wireMarkedSet) { sets = append(sets, w.marked()) }, func(w *wireMarkedSet) string { return w.ID }, "recordsets", path...)
 	return sets, err
 }
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"maps"
 	"net/url"
 	"sync/atomic"
 
@@ -23,44 +26,67 @@ const maxRestarts = 5
 // errNoPages is returned when a list never ends: a page that has no new entries but says that there are more.
 var errNoPages = errors.New("designate: the list goes on without new entries")
 
-// page is one page of a list.
-type page[T any] struct {
-	entries []T
-	more    bool
+// page is what is left of one page of a list once its entries are taken.
+type page struct {
+	entries int
+	last    string // id of the last entry
+	more    bool   // it has a link to the next page: Designate sets one on every full page
+	total   int    // entries of the whole list; 0 when that is not told
 }
 
-// readPages reads all pages of a list and hands each entry to add. Pages are asked for by the id of the last entry (marker), never by
-// the links in the answer: behind a proxy those lead elsewhere. When an entry that a page was to follow has gone meanwhile, everything
-// is read again, after reset.
-func readPages[T any](ctx context.Context, sizes *pageSize, get func(ctx context.Context, query url.Values) (page[T], error), id func(T) string, reset func(), add func(T)) error {
-	marker, restarts := "", 0
+// readPages reads all pages of a list. Pages are asked for by the id of the last entry (marker), never by the links in the answer: behind a
+// proxy those lead elsewhere. Entries come in the order of their creation, so none moves to another page; when the one that a page was to
+// follow has gone meanwhile, everything is read again, after reset.
+func readPages(ctx context.Context, sizes *pageSize, get func(ctx context.Context, query url.Values) (page, error), reset func()) error {
+	restarts := 0
+	var list progress
 	for {
 		step := sizes.step.Load()
-		p, err := get(ctx, pageQuery(step, marker))
+		p, err := get(ctx, pageQuery(step, list.marker))
 		switch {
 		case err == nil:
 		case errorType(err) == "marker_not_found" && restarts < maxRestarts:
-			marker, restarts = "", restarts+1
+			list, restarts = progress{}, restarts+1
 			reset()
 			continue
-		case errors.Is(err, openstack.ErrInvalid) && errorType(err) != "marker_not_found" && int(step) < len(pageSizes())-1:
+		case tooLarge(err) && int(step) < len(pageSizes())-1:
 			sizes.step.CompareAndSwap(step, step+1)
 			continue
 		default:
 			return err
 		}
-		for _, entry := range p.entries {
-			add(entry)
+		if done, err := list.take(p); done || err != nil {
+			return err
 		}
-		if !p.more || len(p.entries) == 0 {
-			return nil
-		}
-		last := id(p.entries[len(p.entries)-1])
-		if last == marker {
-			return errNoPages
-		}
-		marker = last
 	}
+}
+
+// progress is how far a list is read.
+type progress struct {
+	marker  string
+	entries int
+	total   int  // as every page so far told it
+	moved   bool // they told different ones
+}
+
+// take notes a page, and says whether it was the last: it has no successor, or with it there are as many entries as the list has. The latter
+// spares the empty page after a full one, but is relied upon only while the number stays the same.
+func (l *progress) take(p page) (done bool, err error) {
+	l.moved = l.moved || l.entries > 0 && p.total != l.total
+	l.entries, l.total = l.entries+p.entries, p.total
+	switch {
+	case !p.more || p.entries == 0, l.total > 0 && l.entries >= l.total && !l.moved:
+		return true, nil
+	case p.last == l.marker:
+		return false, errNoPages
+	}
+	l.marker = p.last
+	return false, nil
+}
+
+// tooLarge reports whether a page may have been refused for its size: by Designate (invalid_limit) or something before it.
+func tooLarge(err error) bool {
+	return (errors.Is(err, openstack.ErrInvalid) || errors.Is(err, openstack.ErrQuota)) && errorType(err) != "marker_not_found"
 }
 
 func pageQuery(step int32, marker string) url.Values {
@@ -72,6 +98,89 @@ func pageQuery(step int32, marker string) url.Values {
 		query.Set("marker", marker)
 	}
 	return query
+}
+
+// readPage reads one page of a list from a body, {"<collection>": […], "links": {"next": …}, "metadata": {"total_count": …}}, entry by
+// entry: never more than one is there at a time. id returns an entry's id.
+func readPage[T any](body io.Reader, collection string, add func(*T), id func(*T) string) (page, error) {
+	var p page
+	d := json.NewDecoder(body)
+	if err := expect(d, json.Delim('{')); err != nil {
+		return p, err
+	}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return p, err
+		}
+		switch key {
+		case collection:
+			err = readEntries(d, func(entry *T) {
+				p.entries++
+				p.last = id(entry)
+				add(entry)
+			})
+		case "links":
+			var links struct {
+				Next string `json:"next"`
+			}
+			err = d.Decode(&links)
+			p.more = links.Next != ""
+		case "metadata":
+			var metadata struct {
+				Total int `json:"total_count"`
+			}
+			err = d.Decode(&metadata)
+			p.total = metadata.Total
+		default:
+			var other json.RawMessage
+			err = d.Decode(&other)
+		}
+		if err != nil {
+			return p, fmt.Errorf("%v: %w", key, err)
+		}
+	}
+	return p, expect(d, json.Delim('}'))
+}
+
+func readEntries[T any](d *json.Decoder, add func(*T)) error {
+	if err := expect(d, json.Delim('[')); err != nil {
+		return err
+	}
+	for d.More() {
+		var entry T
+		if err := d.Decode(&entry); err != nil {
+			return err
+		}
+		add(&entry)
+	}
+	return expect(d, json.Delim(']'))
+}
+
+func expect(d *json.Decoder, want json.Delim) error {
+	token, err := d.Token()
+	if err != nil {
+		return err
+	}
+	if token != want {
+		return fmt.Errorf("%w: %v where %v must be", errNoList, token, want)
+	}
+	return nil
+}
+
+// errNoList is matched when an answer is JSON, but no page of a list.
+var errNoList = errors.New("designate: the answer is no list")
+
+// listing asks for one page after the other of what passes a filter, which may be nil.
+func listing[T any](ctx context.Context, a *api, filter url.Values, reset func(), add func(*T), id func(*T) string, collection string, path ...string) error {
+	return readPages(ctx, &a.pages, func(ctx context.Context, query url.Values) (p page, err error) {
+		maps.Copy(query, filter)
+		err = a.stream(ctx, query, func(body io.Reader) (err error) {
+			p, err = readPage(body, collection, add, id)
+			return err
+		}, path...)
+		return p, err
+	}, reset)
 }
 
 // wireZone is a zone as GET /v2/zones shows it (designate/objects/adapters/api_v2/zone.py).
@@ -103,40 +212,13 @@ func (w *wireZone) zone() Zone {
 // zones lists every zone that the project can see.
 func (a *api) zones(ctx context.Context) ([]Zone, error) {
 	var zones []Zone
-	get := func(ctx context.Context, query url.Values) (page[wireZone], error) {
-		var body struct {
-			Zones []wireZone `json:"zones"`
-			Links pageLinks  `json:"links"`
-		}
-		err := a.get(ctx, &body, query, "zones")
-		return page[wireZone]{body.Zones, body.Links.Next != ""}, err
-	}
-	err := readPages(ctx, &a.pages, get, func(w wireZone) string { return w.ID },
-		func() { zones = nil }, func(w wireZone) { zones = append(zones, w.zone()) })
+	err := listing(ctx, a, nil, func() { zones = nil }, func(w *wireZone) { zones = append(zones, w.zone()) }, func(w *wireZone) string { return w.ID }, "zones", "zones")
 	return zones, describe(err, "listing zones")
 }
 
-// recordsets lists the recordsets of a zone that keep wants.
-func (a *api) recordsets(ctx context.Context, zone Zone, keep func(Type) bool) ([]Recordset, error) {
-	var sets []Recordset
-	get := func(ctx context.Context, query url.Values) (page[wireRecordset], error) {
-		var body struct {
-			Recordsets []wireRecordset `json:"recordsets"`
-			Links      pageLinks       `json:"links"`
-		}
-		err := a.get(ctx, &body, query, "zones", zone.ID, "recordsets")
-		return page[wireRecordset]{body.Recordsets, body.Links.Next != ""}, err
-	}
-	add := func(w wireRecordset) {
-		if keep(w.Type) {
-			sets = append(sets, w.recordset())
-		}
-	}
-	err := readPages(ctx, &a.pages, get, func(w wireRecordset) string { return w.ID }, func() { sets = nil }, add)
-	return sets, describe(err, "listing recordsets of zone %s", zone)
-}
-
-// pageLinks says whether there are more pages: Designate sets next on every full page.
-type pageLinks struct {
-	Next string `json:"next"`
+// recordsets lists the recordsets of a zone.
+func (a *api) recordsets(ctx context.Context, zone Zone) (*sets, error) {
+	var p packer
+	err := listing(ctx, a, nil, p.reset, func(w *wireRecordset) { p.add(w.recordset()) }, func(w *wireRecordset) string { return w.ID }, "recordsets", "zones", zone.ID, "recordsets")
+	return p.sets(), describe(err, "listing recordsets of zone %s", zone)
 }

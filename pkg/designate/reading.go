@@ -3,30 +3,68 @@ package designate
 import (
 	"cmp"
 	"context"
+	"errors"
+	"iter"
 	"log/slog"
 	"slices"
 	"time"
+
+	"mooring/pkg/poll"
 )
 
-// Records returns every record of the wanted zones, names and types, canonical and sorted by name and type. SOA and the zones' own NS
-// are Designate's and never among them, nor is a record that a child zone hides.
-func (s *Service) Records(ctx context.Context) ([]Record, error) {
+// Stream returns every record of the wanted zones, names and types, canonical, zone after zone and there sorted by name and type. SOA and the
+// zones' own NS are Designate's and never among them, nor is a record that a child zone hides. Nothing is asked any more when it has
+// returned. It matches ErrReading when a large zone is still being read.
+func (s *Service) Stream(ctx context.Context) (iter.Seq[Record], error) {
 	begin := time.Now()
 	snap, err := s.inventory.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s.minTTL.Store(int64(snap.minTTL))
-	records := make([]Record, 0, len(snap.sets))
-	for _, set := range snap.sets {
-		if zone, _, ok := snap.zones.Match(set.Name); !ok || zone.ID != set.ZoneID || zone.Managed(set.Name, set.Type) || !s.options.WantName(set.Name) {
-			continue
+	return func(yield func(Record) bool) {
+		n := 0
+		for r := range snap.visible(s.options.WantName) {
+			if n++; !yield(r) {
+				return
+			}
 		}
-		records = append(records, set.Record)
+		s.metrics.read(n, len(snap.zones.All()))
+		s.options.Logger.DebugContext(ctx, "showed the zones", slog.Int("zones", len(snap.zones.All())), slog.Int("records", n), slog.Duration("took", time.Since(begin)))
+	}, nil
+}
+
+// Records returns what Stream does, sorted by name and type across all zones.
+func (s *Service) Records(ctx context.Context) ([]Record, error) {
+	all, err := s.Stream(ctx)
+	if err != nil {
+		return nil, err
 	}
+	records := slices.AppendSeq([]Record{}, all)
 	slices.SortFunc(records, func(a, b Record) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type)) })
-	s.metrics.read(len(records), len(snap.zones.All()))
-	s.options.Logger.DebugContext(ctx, "read the zones", slog.Int("zones", len(snap.zones.All())), slog.Int("records", len(records)),
-		slog.Duration("took", time.Since(begin)))
 	return records, nil
+}
+
+// Prefetch reads everything, so that it is there when it is asked for, and tries again until it has. It leaves that to a request that
+// came before.
+func (s *Service) Prefetch(ctx context.Context) error {
+	backoff := poll.Backoff{First: time.Second, Max: 30 * time.Second, Factor: 2, Jitter: 0.2}
+	return poll.Until(ctx, backoff, func(ctx context.Context) (bool, error) {
+		if s.inventory.begun() {
+			return true, nil
+		}
+		_, err := s.inventory.Read(ctx)
+		if err != nil && !errors.Is(err, ErrReading) {
+			s.options.Logger.DebugContext(ctx, "the zones can't be read ahead yet, trying again", slog.Any("error", err))
+		}
+		return err == nil || errors.Is(err, ErrReading), nil
+	})
+}
+
+// Close ends the reading in the background, and waits for that. Afterwards nothing can be read.
+func (s *Service) Close() { s.inventory.Close() }
+
+// chosen says whether a zone is one of those that were chosen by id and pool.
+func (o *Options) chosen(z Zone) bool {
+	return (len(o.ZoneIDs) == 0 || slices.Contains(o.ZoneIDs, z.ID)) && (len(o.PoolIDs) == 0 || slices.Contains(o.PoolIDs, z.PoolID))
 }

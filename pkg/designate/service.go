@@ -3,7 +3,6 @@ package designate
 import (
 	"cmp"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +22,14 @@ type Options struct {
 	WantZone func(name string) bool
 	// WantName says whether a record of that canonical name is shown; nil is every name.
 	WantName func(name string) bool
+	// ZoneIDs and PoolIDs choose zones: those with one of these ids, in one of these pools; empty is every one. The others are nobody's to
+	// write to: of two zones with one name, in two pools, that leaves the one that is meant.
+	ZoneIDs, PoolIDs []string
+	// AllProjects shows the zones of all projects. Designate allows that to administrators only.
+	AllProjects bool
+	// FullRefresh is how long after it was read a zone is read once more although nothing says that it changed, more or less; zero is 15
+	// minutes, below zero is never.
+	FullRefresh time.Duration
 	// DryRun plans and logs, and writes nothing.
 	DryRun bool
 	// Concurrency is how many names are written at once, ZoneConcurrency how many of one zone; zero is 8 and 4.
@@ -51,8 +58,8 @@ type Service struct {
 	minTTL    atomic.Int64
 }
 
-// New makes a Service on a session. It makes no call yet.
-func New(s session, o Options) *Service {
+// withDefaults fills in what is not set.
+func (o Options) withDefaults() *Options {
 	if len(o.Types) == 0 {
 		o.Types = Types()
 	}
@@ -69,12 +76,15 @@ func New(s session, o Options) *Service {
 	o.Concurrency = cmp.Or(o.Concurrency, 8)
 	o.ZoneConcurrency = cmp.Or(o.ZoneConcurrency, 4)
 	o.Deadline = cmp.Or(o.Deadline, 12*time.Second)
-	a := &api{session: s}
-	keep := func(t Type) bool { return slices.Contains(o.Types, t) }
-	return &Service{
-		options: o, api: a, metrics: newMetrics(o.Registerer),
-		inventory: &inventory{api: a, keep: keep, want: o.WantZone, read: o.Concurrency},
-	}
+	o.FullRefresh = cmp.Or(o.FullRefresh, 15*time.Minute)
+	return &o
+}
+
+// New makes a Service on a session. It makes no call yet.
+func New(s session, o Options) *Service {
+	o = *o.withDefaults()
+	a := &api{session: s, allProjects: o.AllProjects}
+	return &Service{options: o, api: a, metrics: newMetrics(o.Registerer), inventory: newInventory(a, &a.ledger, &o)}
 }
 
 // Adjust returns a wanted record as Records will show it once it is there. It makes no call: before the first Records, the cloud's lowest

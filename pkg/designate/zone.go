@@ -19,6 +19,7 @@ type Zone struct {
 
 	primary  bool
 	deleting bool
+	unchosen bool // Options leave it out
 }
 
 // Validator is what tells one state of a zone from another. Version is raised by every write to the zone or its recordsets and
@@ -40,6 +41,7 @@ const (
 	SecondaryZone Reason = "secondary_zone"  // its zone is a copy of another server's
 	DeletingZone  Reason = "deleting_zone"   // its zone is being deleted
 	AmbiguousZone Reason = "ambiguous_zone"  // two zones of that name (two pools): which is meant is unknown
+	UnchosenZone  Reason = "unchosen_zone"   // its zone is none of those that were chosen by id or pool
 	ManagedRecord Reason = "managed_record"  // SOA, and NS at the apex, belong to Designate
 	TypeNotServed Reason = "type_not_served" // records of its type are not served
 )
@@ -84,9 +86,14 @@ func (z Zones) Match(name string) (zone Zone, reason Reason, ok bool) {
 // pick chooses among zones of one name.
 func (z Zones) pick(found []int) (zone Zone, reason Reason, ok bool) {
 	usable := -1
+	first := slices.IndexFunc(found, func(i int) bool { return !z.all[i].unchosen })
+	if first < 0 {
+		return z.all[found[0]], UnchosenZone, false
+	}
 	reason = SecondaryZone
 	for _, i := range found {
 		switch zone := &z.all[i]; {
+		case zone.unchosen:
 		case zone.deleting:
 			reason = DeletingZone
 		case !zone.primary:
@@ -97,7 +104,7 @@ func (z Zones) pick(found []int) (zone Zone, reason Reason, ok bool) {
 		}
 	}
 	if usable < 0 {
-		return z.all[found[0]], reason, false
+		return z.all[found[first]], reason, false
 	}
 	return z.all[usable], "", true
 }

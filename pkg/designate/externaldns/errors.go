@@ -35,6 +35,7 @@ func statusRules() []statusRule {
 		{errAcceptable, http.StatusNotAcceptable, "not acceptable"},
 		{errUnsupported, http.StatusMethodNotAllowed, "unsupported method"},
 		{designate.ErrBudget, http.StatusInternalServerError, "time budget"},
+		{designate.ErrReading, http.StatusServiceUnavailable, "still reading"},
 		{context.Canceled, http.StatusServiceUnavailable, "canceled"},
 		{context.DeadlineExceeded, http.StatusGatewayTimeout, "deadline"},
 		{openstack.ErrThrottled, http.StatusServiceUnavailable, "throttled"},

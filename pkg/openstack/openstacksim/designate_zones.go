@@ -317,8 +317,12 @@ func (d *Designate) later(f func()) {
 }
 
 func (d *Designate) activate(z *dnsZone, serial int64) {
-	if serial < z.serial || z.action == "DELETE" {
-		return // a newer write will activate the zone
+	if z.action == "DELETE" {
+		return
+	}
+	if serial < z.serial { // a newer write will activate the zone, but the report of this one raises the version all the same
+		z.version++
+		return
 	}
 	for name := range z.dirty {
 		for _, s := range z.byName[name] {
