@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"sigs.k8s.io/external-dns/endpoint"
 	edns "sigs.k8s.io/external-dns/pkg/apis/externaldns"
@@ -17,7 +18,7 @@ import (
 	"sigs.k8s.io/external-dns/registry/txt"
 )
 
-// Settings are ExternalDNS's own flags, as far as a provider feels them. All timeouts are its defaults: 15 s a request.
+// Settings are ExternalDNS's own flags, as far as a provider feels them. A request may take 15 s, as by default.
 type Settings struct {
 	Owner    string   // --txt-owner-id
 	OldOwner string   // --migrate-from-txt-owner
@@ -57,11 +58,13 @@ func Connect(ctx context.Context, url, owner string) (*Client, error) {
 func Open(ctx context.Context, url string, settings Settings) (*Client, error) {
 	cfg := edns.NewConfig()
 	cfg.WebhookProviderURL = url
+	// What the command line has by default; without it the client waits for ever.
+	cfg.WebhookProviderReadTimeout, cfg.WebhookProviderWriteTimeout = 5*time.Second, 10*time.Second
 	cfg.TXTOwnerID, cfg.TXTOwnerOld = settings.Owner, settings.OldOwner
 	cfg.TXTPrefix, cfg.TXTSuffix, cfg.TXTWildcardReplacement = settings.Prefix, settings.Suffix, settings.Wildcard
 	cfg.TXTEncryptEnabled, cfg.TXTEncryptAESKey = settings.AESKey != "", settings.AESKey
-	if len(settings.Types) > 0 {
-		cfg.ManagedDNSRecordTypes = settings.Types
+	if cfg.ManagedDNSRecordTypes = settings.Types; len(settings.Types) == 0 {
+		cfg.ManagedDNSRecordTypes = []string{endpoint.RecordTypeA, endpoint.RecordTypeAAAA, endpoint.RecordTypeCNAME} // the command line's default
 	}
 	policy, ok := plan.Policies[cmp.Or(settings.Policy, "sync")]
 	if !ok {
