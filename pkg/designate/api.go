@@ -65,8 +65,8 @@ func (a *api) update(ctx context.Context, zoneID, id string, r Record) (Recordse
 	return a.write(ctx, http.MethodPut, wireBody(r), "zones", zoneID, "recordsets", id)
 }
 
-func (a *api) remove(ctx context.Context, zoneID, id string) error {
-	return a.call(ctx, http.MethodDelete, nil, nil, "zones", zoneID, "recordsets", id)
+func (a *api) remove(ctx context.Context, zoneID, id string) (requestID string, err error) {
+	return a.send(ctx, http.MethodDelete, nil, nil, "zones", zoneID, "recordsets", id)
 }
 
 // find looks a recordset up by name and type.
@@ -104,10 +104,13 @@ func wireBody(r Record) map[string]any {
 
 func (a *api) write(ctx context.Context, method string, body any, path ...string) (Recordset, error) {
 	var out wireRecordset
-	if err := a.call(ctx, method, body, &out, path...); err != nil {
+	requestID, err := a.send(ctx, method, body, &out, path...)
+	if err != nil {
 		return Recordset{}, err
 	}
-	return out.recordset(), nil
+	set := out.recordset()
+	set.RequestID = requestID
+	return set, nil
 }
 
 func (a *api) get(ctx context.Context, out any, query url.Values, path ...string) error {
@@ -137,18 +140,24 @@ func (a *api) stream(ctx context.Context, query url.Values, read func(body io.Re
 	return openstack.Wrap(read(response.Body))
 }
 
-// call makes a call without a query. One that writes to a zone is in the ledger.
-func (a *api) call(ctx context.Context, method string, body, out any, path ...string) (err error) {
+// call makes a call without a query.
+func (a *api) call(ctx context.Context, method string, body, out any, path ...string) error {
+	_, err := a.send(ctx, method, body, out, path...)
+	return err
+}
+
+// send makes a call and returns Designate's id of it. One that writes to a zone is in the ledger.
+func (a *api) send(ctx context.Context, method string, body, out any, path ...string) (requestID string, err error) {
 	if method != http.MethodGet && len(path) > 1 && path[0] == "zones" {
 		end := a.ledger.begin(path[1])
 		defer func() { end(err == nil) }()
 	}
 	client, err := a.session.Client(ctx, openstack.DNS)
 	if err != nil {
-		return openstack.Wrap(err)
+		return "", openstack.Wrap(err)
 	}
 	client.MoreHeaders = a.headers()
-	return request(ctx, client, method, client.ServiceURL(path...), body, out)
+	return exchange(ctx, client, method, client.ServiceURL(path...), body, out)
 }
 
 func (a *api) headers() map[string]string {
@@ -159,9 +168,17 @@ func (a *api) headers() map[string]string {
 }
 
 func request(ctx context.Context, client *gophercloud.ServiceClient, method, address string, body, out any) error {
+	_, err := exchange(ctx, client, method, address, body, out)
+	return err
+}
+
+func exchange(ctx context.Context, client *gophercloud.ServiceClient, method, address string, body, out any) (requestID string, err error) {
 	options := &gophercloud.RequestOpts{JSONBody: body, JSONResponse: out, OkCodes: []int{http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusNoContent}}
-	_, err := client.Request(ctx, method, address, options) //nolint:bodyclose // gophercloud reads and closes it
-	return openstack.Wrap(err)
+	response, err := client.Request(ctx, method, address, options) //nolint:bodyclose // gophercloud reads and closes it
+	if err != nil {
+		return "", openstack.Wrap(err)
+	}
+	return openstack.RequestID(response.Header), nil
 }
 
 // errorType is Designate's own name of an error ("marker_not_found"), or empty.

@@ -4,17 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"mooring/pkg/openstack"
+	"mooring/pkg/poll"
 )
 
 // bounds are those of carrying out a plan.
 type bounds struct {
-	Total   int           // groups at work at once
-	PerZone int           // groups at work at once in one zone: Designate takes the writes of a zone one after the other
+	PerZone int           // writes at work at once in one zone: Designate takes those of a zone one after the other
 	Budget  time.Duration // nothing is begun after this
-	Grace   time.Duration // what was begun is given up this long after the budget
+	Grace   time.Duration // what was begun is given up this long after the end of the budget
 }
 
 // outcome is what became of one operation.
@@ -22,6 +23,8 @@ type outcome struct {
 	Operation Operation
 	// Recordset is what Designate has now; nil after a Delete and after an error.
 	Recordset *Recordset
+	// RequestID is Designate's, of the write; empty when none was answered well.
+	RequestID string
 	Err       error
 }
 
@@ -29,84 +32,143 @@ type outcome struct {
 type writer interface {
 	create(ctx context.Context, zoneID string, r Record) (Recordset, error)
 	update(ctx context.Context, zoneID, id string, r Record) (Recordset, error)
-	remove(ctx context.Context, zoneID, id string) error
+	remove(ctx context.Context, zoneID, id string) (requestID string, err error)
 	// find looks a recordset up by name and type.
 	find(ctx context.Context, key Key) (set Recordset, found bool, err error)
 }
 
 // execute carries out a plan and returns one outcome for each of its operations. It goes on after errors: only what depends on a
-// failed operation is left (ErrBlocked). When the budget runs out or ctx ends, nothing more is begun (ErrBudget).
-// It returns when everything that was begun has ended.
-func execute(ctx context.Context, w writer, plan Plan, limits bounds) []outcome {
-	hard, cancel := context.WithTimeout(ctx, limits.Budget+limits.Grace)
-	defer cancel()
-	soft, stop := context.WithTimeout(hard, limits.Budget)
+// failed operation is left, and what a full zone has no room for (ErrBlocked). What the cloud was too busy for is tried again, at the
+// pace that it takes. When the budget runs out or ctx ends, nothing more is begun (ErrBudget); what was begun goes on without ctx, at most for
+// the grace. When execute returns, nothing of it is left at work.
+func execute(ctx context.Context, w writer, plan Plan, limits bounds, p *pace) []outcome {
+	soft, stop := context.WithTimeout(ctx, limits.Budget)
 	defer stop()
-
-	outcomes := make([]outcome, 0, plan.Operations())
-	queue := newQueue(plan.Groups, limits)
-	done := make(chan groupResult)
-	running := 0
-	for {
-		for running < limits.Total && soft.Err() == nil {
-			g, ok := queue.next()
-			if !ok {
-				break
-			}
-			running++
-			go func() { done <- groupResult{g.ZoneID, runGroup(soft, hard, w, g)} }()
-		}
-		if running == 0 {
-			break
-		}
-		r := <-done
-		running--
-		queue.finished(r.zoneID)
-		outcomes = append(outcomes, r.outcomes...)
+	hard, cancel := context.WithCancel(openstack.Once(context.WithoutCancel(ctx)))
+	defer cancel()
+	unwatch := context.AfterFunc(soft, func() {
+		_ = poll.Sleep(hard, limits.Grace) // its only error is that everything has ended before
+		cancel()
+	})
+	defer unwatch()
+	x := &execution{
+		soft: soft, hard: hard, writer: w, pace: p, queue: newQueue(plan.Groups, limits.PerZone), done: make(chan attempt), full: map[string]bool{},
+		outcomes: make([]outcome, 0, plan.Operations()),
 	}
-	for _, g := range queue.rest() {
-		outcomes = append(outcomes, giveUp(g, 0, ErrBudget)...)
+	for x.launch(); x.running > 0 || x.willGoOn(); x.launch() {
+		x.wait()
 	}
-	return outcomes
+	x.leave()
+	return x.outcomes
 }
 
-type groupResult struct {
-	zoneID   string
-	outcomes []outcome
+// execution is a plan that is being carried out. One goroutine decides, others each make one write.
+type execution struct {
+	soft, hard context.Context // soft ends when nothing may be begun any more, hard when everything must end
+	writer     writer
+	pace       *pace
+	queue      *queue
+	running    int
+	done       chan attempt
+	full       map[string]bool // zones whose quota is used up
+	outcomes   []outcome
 }
 
-// runGroup does the steps of a group in order. soft ends when nothing may be begun any more, hard when everything must end.
-func runGroup(soft, hard context.Context, w writer, g Group) []outcome {
-	var outcomes []outcome
-	for i, step := range g.Steps {
-		failed := false
-		for _, op := range step {
-			out := outcome{Operation: op, Err: ErrBudget}
-			if soft.Err() == nil {
-				out = perform(hard, w, op)
-			}
-			failed = failed || out.Err != nil
-			outcomes = append(outcomes, out)
-		}
-		if failed {
-			cause := ErrBlocked
-			if soft.Err() != nil {
-				cause = ErrBudget
-			}
-			return append(outcomes, giveUp(g, i+1, cause)...)
-		}
-	}
-	return outcomes
+// attempt is an operation that was tried.
+type attempt struct {
+	task    *task
+	begun   time.Time
+	outcome outcome
 }
 
-func giveUp(g Group, from int, cause error) []outcome {
-	var outcomes []outcome
-	for _, step := range g.Steps[from:] {
-		for _, op := range step {
-			outcomes = append(outcomes, outcome{Operation: op, Err: cause})
+// launch begins as much as may be at work.
+func (x *execution) launch() {
+	for x.running < x.pace.allowed() && x.soft.Err() == nil && x.pace.pause(time.Now()) <= 0 {
+		t, ok := x.queue.next()
+		if !ok {
+			return
+		}
+		op := t.next()
+		if op.Verb == Create && x.full[op.Zone.ID] {
+			x.settle(t, outcome{Operation: op, Err: errFull})
+			continue
+		}
+		x.running++
+		t.attempts++
+		go func() { x.done <- attempt{t, time.Now(), perform(x.hard, x.writer, op)} }()
+	}
+}
+
+// willGoOn reports whether there is more to begin, now or after a pause that ends in time.
+func (x *execution) willGoOn() bool {
+	deadline, _ := x.soft.Deadline()
+	return x.queue.size > 0 && x.soft.Err() == nil && time.Now().Add(x.pace.pause(time.Now())).Before(deadline)
+}
+
+// wait waits until something has ended, or may be begun.
+func (x *execution) wait() {
+	var resumed <-chan time.Time
+	if x.willGoOn() {
+		if pause := x.pace.pause(time.Now()); pause > 0 {
+			timer := time.NewTimer(pause)
+			defer timer.Stop()
+			resumed = timer.C
 		}
 	}
-	return outcomes
+	var ended <-chan struct{}
+	if x.running == 0 {
+		ended = x.soft.Done()
+	}
+	select {
+	case a := <-x.done:
+		x.running--
+		x.pace.took(a.begun, time.Now(), a.outcome.Err)
+		if x.soft.Err() == nil && repeatable(a.outcome.Err, a.task.attempts) {
+			x.queue.postpone(a.task)
+			return
+		}
+		x.settle(a.task, a.outcome)
+	case <-resumed:
+	case <-ended:
+	}
+}
+
+// settle takes an operation as done or failed for good, and goes on with what comes after it.
+func (x *execution) settle(t *task, o outcome) {
+	x.outcomes = append(x.outcomes, o)
+	t.failed = t.failed || o.Err != nil
+	switch zone := o.Operation.Zone.ID; {
+	case outgrown(o.Err):
+		x.full[zone] = true
+	case o.Err == nil && o.Operation.Verb == Delete:
+		delete(x.full, zone)
+	}
+	more := t.advance()
+	x.queue.ended(t, more)
+	if !more {
+		cause := ErrBlocked
+		if x.soft.Err() != nil {
+			cause = ErrBudget
+		}
+		x.giveUp(t, cause)
+	}
+}
+
+// leave gives up what was not begun.
+func (x *execution) leave() {
+	cause := ErrBudget
+	if pause := x.pace.pause(time.Now()); pause > 0 {
+		cause = fmt.Errorf("%w: the cloud has too much to do or is away, and gets a pause of %v", ErrBudget, pause.Round(time.Second/10))
+	}
+	for _, t := range x.queue.drain() {
+		x.giveUp(t, cause)
+	}
+}
+
+func (x *execution) giveUp(t *task, cause error) {
+	for _, op := range t.rest() {
+		x.outcomes = append(x.outcomes, outcome{Operation: op, Err: cause})
+	}
 }
 
 // perform does one operation so that doing it again is harmless.
@@ -115,7 +177,7 @@ func perform(ctx context.Context, w writer, op Operation) outcome {
 	var set Recordset
 	switch op.Verb {
 	case Delete:
-		out.Err = performDelete(ctx, w, op)
+		out.RequestID, out.Err = performDelete(ctx, w, op)
 	case Update:
 		set, out.Err = performUpdate(ctx, w, op)
 	case Create:
@@ -126,7 +188,7 @@ func perform(ctx context.Context, w writer, op Operation) outcome {
 	if out.Err != nil {
 		out.Err = &RecordError{Name: op.Record.Name, Type: op.Record.Type, Err: fmt.Errorf("%s in zone %s: %w", op.Verb, op.Zone.Name, out.Err)}
 	} else if op.Verb != Delete {
-		out.Recordset = &set
+		out.Recordset, out.RequestID = &set, set.RequestID
 	}
 	return out
 }
@@ -158,23 +220,23 @@ func performUpdate(ctx context.Context, w writer, op Operation) (Recordset, erro
 	return set, err
 }
 
-func performDelete(ctx context.Context, w writer, op Operation) error {
+func performDelete(ctx context.Context, w writer, op Operation) (requestID string, err error) {
 	id := op.ID
 	if id == "" {
 		set, found, err := w.find(ctx, op.Key())
 		if err != nil {
-			return fmt.Errorf("looking it up: %w", err)
+			return "", fmt.Errorf("looking it up: %w", err)
 		}
 		if !found {
-			return nil
+			return "", nil
 		}
 		id = set.ID
 	}
-	err := w.remove(ctx, op.Zone.ID, id)
+	requestID, err = w.remove(ctx, op.Zone.ID, id)
 	if errors.Is(err, openstack.ErrNotFound) {
-		return nil
+		return "", nil
 	}
-	return err
+	return requestID, err
 }
 
 // mayExist reports whether a create failed because the recordset is there already: a 409, but for a CNAME a 400, because Designate
@@ -183,58 +245,17 @@ func mayExist(op Operation, err error) bool {
 	return errors.Is(err, openstack.ErrConflict) || op.Record.Type == CNAME && errors.Is(err, openstack.ErrInvalid)
 }
 
-// outcomeUnknown reports whether a write may have happened although it failed, and there is time left to look.
+// outcomeUnknown reports whether a write may have happened although it failed, and is worth a look at once. A cloud that is too busy is not asked
+// more: the write is tried again later, and finds what there is.
 func outcomeUnknown(ctx context.Context, err error) bool {
-	return errors.Is(err, openstack.ErrUnavailable) && ctx.Err() == nil
+	e := (*openstack.Error)(nil)
+	busy := errors.As(err, &e) && e.Status != 0 && slowing(err)
+	return errors.Is(err, openstack.ErrUnavailable) && !busy && ctx.Err() == nil
 }
 
-// queue hands out groups: zones in turn, so that a large zone does not starve the others, and no zone above its limit.
-type queue struct {
-	perZone int
-	zones   []*zoneQueue
-	byID    map[string]*zoneQueue
-	turn    int
-}
-
-type zoneQueue struct {
-	groups  []Group
-	running int
-}
-
-func newQueue(groups []Group, limits bounds) *queue {
-	q := &queue{perZone: limits.PerZone, byID: map[string]*zoneQueue{}}
-	for _, g := range groups {
-		z := q.byID[g.ZoneID]
-		if z == nil {
-			z = &zoneQueue{}
-			q.byID[g.ZoneID] = z
-			q.zones = append(q.zones, z)
-		}
-		z.groups = append(z.groups, g)
-	}
-	return q
-}
-
-func (q *queue) next() (Group, bool) {
-	for range q.zones {
-		z := q.zones[q.turn%len(q.zones)]
-		q.turn++
-		if len(z.groups) > 0 && z.running < q.perZone {
-			g := z.groups[0]
-			z.groups = z.groups[1:]
-			z.running++
-			return g, true
-		}
-	}
-	return Group{}, false
-}
-
-func (q *queue) finished(zoneID string) { q.byID[zoneID].running-- }
-
-func (q *queue) rest() []Group {
-	var groups []Group
-	for _, z := range q.zones {
-		groups = append(groups, z.groups...)
-	}
-	return groups
+// outgrown reports whether a write failed because its zone is full: what else is new in that zone will fail too. The quota of one recordset's
+// records is another matter.
+func outgrown(err error) bool {
+	e := (*openstack.Error)(nil)
+	return errors.Is(err, openstack.ErrQuota) && errors.As(err, &e) && strings.Contains(e.Message, "zone_record")
 }

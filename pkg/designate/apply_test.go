@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -67,14 +68,14 @@ func (f *fakeWriter) update(ctx context.Context, zoneID, id string, r Record) (R
 	return Recordset{ID: id, ZoneID: zoneID, Record: r}, nil
 }
 
-func (f *fakeWriter) remove(ctx context.Context, zoneID, id string) error {
+func (f *fakeWriter) remove(ctx context.Context, zoneID, id string) (string, error) {
 	if err := f.begin(ctx, zoneID, "delete "+id); err != nil {
-		return err
+		return "", err
 	}
 	if f.onRemove != nil {
-		return f.onRemove(id)
+		return "", f.onRemove(id)
 	}
-	return nil
+	return "req-delete", nil
 }
 
 func (f *fakeWriter) find(ctx context.Context, key Key) (Recordset, bool, error) {
@@ -97,7 +98,7 @@ func oneOp(verb Verb, id string) Plan {
 }
 
 func limits() bounds {
-	return bounds{Total: 8, PerZone: 4, Budget: 12 * time.Second, Grace: 2 * time.Second}
+	return bounds{PerZone: 4, Budget: 12 * time.Second, Grace: 2 * time.Second}
 }
 
 // What one operation does about each answer of Designate.
@@ -110,6 +111,15 @@ func TestPerformIsIdempotent(t *testing.T) {
 	}
 	createFails := func(class error, status int) func(Record) (Recordset, error) {
 		return func(Record) (Recordset, error) { return Recordset{}, answerOf(class, status) }
+	}
+	failsOnce := func(class error, status int) func(Record) (Recordset, error) {
+		n := 0
+		return func(r Record) (Recordset, error) {
+			if n++; n == 1 {
+				return Recordset{}, answerOf(class, status)
+			}
+			return Recordset{Record: r}, nil
+		}
 	}
 	cases := []struct {
 		name   string
@@ -136,8 +146,16 @@ func TestPerformIsIdempotent(t *testing.T) {
 			log: "[create www.example.org A find www.example.org A]",
 		},
 		{
-			name: "create: the answer got lost, it was not done", plan: oneOp(Create, ""), writer: &fakeWriter{onCreate: createFails(openstack.ErrUnavailable, 0)},
-			log: "[create www.example.org A find www.example.org A]", err: openstack.ErrUnavailable,
+			name: "create: the answer got lost, it was not done", plan: oneOp(Create, ""), writer: &fakeWriter{onCreate: failsOnce(openstack.ErrUnavailable, 0)},
+			log: "[create www.example.org A find www.example.org A create www.example.org A]",
+		},
+		{
+			name: "create: the cloud is too busy", plan: oneOp(Create, ""), writer: &fakeWriter{onCreate: failsOnce(openstack.ErrUnavailable, 503)},
+			log: "[create www.example.org A create www.example.org A]",
+		},
+		{
+			name: "create: an error of the cloud's own, again and again", plan: oneOp(Create, ""), writer: &fakeWriter{onCreate: createFails(openstack.ErrUnavailable, 504)},
+			log: "[" + strings.Repeat("create www.example.org A ", 4) + "create www.example.org A]", err: openstack.ErrUnavailable,
 		},
 		{
 			name: "create: over quota", plan: oneOp(Create, ""), writer: &fakeWriter{onCreate: createFails(openstack.ErrQuota, 413)},
@@ -164,7 +182,8 @@ func TestPerformIsIdempotent(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			out := execute(t.Context(), c.writer, c.plan, limits())
+			var out []outcome
+			synctest.Test(t, func(t *testing.T) { out = execute(t.Context(), c.writer, c.plan, limits(), newPace(8)) })
 			if len(out) != 1 || !errors.Is(out[0].Err, c.err) || (c.err == nil) != (out[0].Err == nil) {
 				t.Fatalf("%+v, want one outcome with error %v", out, c.err)
 			}
@@ -190,7 +209,7 @@ func TestCreateOfAnExistingCNAME(t *testing.T) {
 			return Recordset{ID: "there", ZoneID: k.ZoneID, Record: op.Record}, true, nil
 		},
 	}
-	if out := execute(t.Context(), w, plan, limits()); out[0].Err != nil || out[0].Recordset.ID != "there" {
+	if out := execute(t.Context(), w, plan, limits(), newPace(8)); out[0].Err != nil || out[0].Recordset.ID != "there" {
 		t.Errorf("%+v, want the recordset that is there", out)
 	}
 }
@@ -215,7 +234,7 @@ func TestExecuteIsBounded(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := &fakeWriter{delay: 80 * time.Millisecond}
 				begin := time.Now()
-				out := execute(t.Context(), w, manyGroups(c.zones, c.perZone), limits())
+				out := execute(t.Context(), w, manyGroups(c.zones, c.perZone), limits(), newPace(8))
 				if len(out) != c.zones*c.perZone || w.peak != c.peak || w.zonePeak > 4 {
 					t.Errorf("%d outcomes, at most %d at once and %d in one zone; want %d, %d, 4", len(out), w.peak, w.zonePeak, c.zones*c.perZone, c.peak)
 				}
@@ -232,7 +251,7 @@ func TestTwoHundredCreatesFitTheBudget(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		for _, o := range execute(t.Context(), &fakeWriter{delay: 80 * time.Millisecond}, manyGroups(1, 200), limits()) {
+		for _, o := range execute(t.Context(), &fakeWriter{delay: 80 * time.Millisecond}, manyGroups(1, 200), limits(), newPace(8)) {
 			if o.Err != nil {
 				t.Fatal(o.Err)
 			}
@@ -250,7 +269,7 @@ func TestExecuteStopsAtTheBudget(t *testing.T) {
 		begin := time.Now()
 		l := limits()
 		l.Budget = 11500 * time.Millisecond
-		out := execute(t.Context(), w, manyGroups(1, 100), l)
+		out := execute(t.Context(), w, manyGroups(1, 100), l, newPace(8))
 		took := time.Since(begin)
 		done, left := 0, 0
 		for _, o := range out {
@@ -271,7 +290,7 @@ func TestExecuteGivesUpHangingWritesAfterTheGrace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		out := execute(t.Context(), &fakeWriter{delay: time.Hour}, manyGroups(1, 10), limits())
+		out := execute(t.Context(), &fakeWriter{delay: time.Hour}, manyGroups(1, 10), limits(), newPace(8))
 		if took := time.Since(begin); took != 14*time.Second || len(out) != 10 {
 			t.Errorf("%d outcomes after %v, want 10 after 14 s", len(out), took)
 		}
@@ -289,7 +308,7 @@ func TestExecuteStopsWhenTheClientHasGone(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 		defer cancel()
 		w := &fakeWriter{delay: time.Second}
-		execute(ctx, w, manyGroups(1, 100), limits())
+		execute(ctx, w, manyGroups(1, 100), limits(), newPace(8))
 		if len(w.log) != 12 {
 			t.Errorf("%d writes were begun, want the 12 of 2.5 s", len(w.log))
 		}
@@ -311,7 +330,7 @@ func TestExecuteGoesOnAfterAnError(t *testing.T) {
 		return Recordset{Record: r}, nil
 	}}
 	counts := map[string]int{}
-	for _, o := range execute(t.Context(), w, plan, limits()) {
+	for _, o := range execute(t.Context(), w, plan, limits(), newPace(8)) {
 		switch {
 		case o.Err == nil:
 			counts["done"]++

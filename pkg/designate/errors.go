@@ -10,13 +10,14 @@ var (
 	// ErrBudget is matched when work was left undone because the time for it ran out. The next sync goes on with it.
 	ErrBudget = errors.New("the time budget ran out")
 	// ErrBlocked is matched by operations that were not tried because one that they depend on failed.
-	ErrBlocked = errors.New("not tried, because an earlier step of the same name failed")
+	ErrBlocked = errors.New("not tried, because something that it depends on failed")
 
 	// ErrShared is matched when a CNAME would share its name with another record.
 	ErrShared = errors.New("a CNAME can't share its name with another record")
 	// ErrMark is matched by records that are not written because what says who owns them can't be.
 	ErrMark = errors.New("its ownership record can't be written; ExternalDNS's --txt-prefix and --txt-wildcard-replacement say how that is named")
 
+	errFull       = fmt.Errorf("%w: its zone has no room for another", ErrBlocked)
 	errApexCNAME  = fmt.Errorf("%w: a zone's own name can't be a CNAME", ErrShared)
 	errLeftAlone  = errors.New("it is left alone")
 	errManyCNAMEs = fmt.Errorf("%w: a CNAME has exactly one", ErrTarget)

@@ -33,6 +33,8 @@ type Recordset struct {
 	Record
 	Status string // ACTIVE, PENDING, ERROR
 	Action string // NONE, CREATE, UPDATE, DELETE
+	// RequestID is Designate's, of the write that this is the answer to; empty for a recordset that was listed.
+	RequestID string
 }
 
 // Key returns the recordset's key.

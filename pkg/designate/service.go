@@ -55,6 +55,7 @@ type Service struct {
 	inventory *inventory
 	metrics   *metrics
 	locks     keylock.Locks // one, for Apply
+	pace      *pace         // whoever has that lock uses it
 	minTTL    atomic.Int64
 }
 
@@ -84,7 +85,7 @@ func (o Options) withDefaults() *Options {
 func New(s session, o Options) *Service {
 	o = *o.withDefaults()
 	a := &api{session: s, allProjects: o.AllProjects}
-	return &Service{options: o, api: a, metrics: newMetrics(o.Registerer), inventory: newInventory(a, &a.ledger, &o)}
+	return &Service{options: o, api: a, metrics: newMetrics(o.Registerer), pace: newPace(o.Concurrency), inventory: newInventory(a, &a.ledger, &o)}
 }
 
 // Adjust returns a wanted record as Records will show it once it is there. It makes no call: before the first Records, the cloud's lowest

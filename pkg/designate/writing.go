@@ -19,17 +19,20 @@ type Result struct {
 }
 
 // Apply makes the changes. It plans against what Records read last (and reads now if nothing is known), goes on after errors, and stops
-// beginning writes at the deadline or when ctx ends. The error is an *ApplyError when some of the changes are not in effect.
+// beginning writes at the deadline or when ctx ends; what was begun is waited for. So the next Apply, which waits for this one, starts from
+// what there is. The error is an *ApplyError when some of the changes are not in effect.
 func (s *Service) Apply(ctx context.Context, changes Changes) (Result, error) {
 	begin := time.Now()
-	unlock, err := s.locks.Lock(ctx, "apply")
+	waiting, cancel := context.WithTimeoutCause(ctx, s.options.Deadline, ErrBudget)
+	defer cancel()
+	unlock, err := s.locks.Lock(waiting, "apply")
 	if err != nil {
-		return Result{}, fmt.Errorf("waiting for earlier changes: %w", err)
+		return Result{}, fmt.Errorf("waiting for earlier changes to end: %w", context.Cause(waiting))
 	}
 	defer unlock()
 	snap := s.inventory.Last()
 	if snap == nil {
-		if snap, err = s.inventory.Read(ctx); err != nil {
+		if snap, err = s.inventory.Read(waiting); err != nil {
 			return Result{}, err
 		}
 	}
@@ -40,14 +43,14 @@ func (s *Service) Apply(ctx context.Context, changes Changes) (Result, error) {
 		s.logPlan(ctx, plan)
 		return result, applyError(nil, plan, nil)
 	}
-	limits := bounds{Total: s.options.Concurrency, PerZone: s.options.ZoneConcurrency, Budget: max(s.options.Deadline-time.Since(begin), 0), Grace: grace}
-	outcomes := execute(ctx, s.api, plan, limits)
+	limits := bounds{PerZone: s.options.ZoneConcurrency, Budget: max(s.options.Deadline-time.Since(begin), 0), Grace: grace}
+	outcomes := execute(ctx, s.api, plan, limits, s.pace)
 	s.inventory.Fold(outcomes)
 	s.metrics.applied(outcomes)
 	for _, o := range outcomes {
 		if o.Err == nil {
 			result.Done++
-			s.options.Logger.InfoContext(ctx, "record written", operationAttrs(o.Operation)...)
+			s.options.Logger.InfoContext(ctx, "record written", append(operationAttrs(o.Operation), slog.String("request_id", o.RequestID))...)
 		}
 	}
 	return result, applyError(outcomes, plan, ctx.Err())
@@ -98,14 +101,14 @@ func (s *Service) reportSkipped(ctx context.Context, skipped []Skip) {
 func applyError(outcomes []outcome, plan Plan, ended error) error {
 	e := &ApplyError{Total: plan.Operations() + len(plan.Invalid), Done: 0}
 	failed := slices.Clone(plan.Invalid)
-	budget := false
+	var late error
 	left := 0
 	for _, o := range outcomes {
 		switch {
 		case o.Err == nil:
 			e.Done++
 		case errors.Is(o.Err, ErrBudget):
-			budget = true
+			late = o.Err
 			left++
 		case errors.Is(o.Err, ErrBlocked):
 			left++
@@ -120,8 +123,8 @@ func applyError(outcomes []outcome, plan Plan, ended error) error {
 	e.More = len(failed) - len(e.Errs)
 	if ended != nil {
 		e.Errs = append(e.Errs, ended)
-	} else if budget {
-		e.Errs = append(e.Errs, ErrBudget)
+	} else if late != nil {
+		e.Errs = append(e.Errs, late)
 	}
 	return e
 }

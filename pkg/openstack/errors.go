@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -41,7 +42,9 @@ type Error struct {
 	Status    int    // HTTP status; 0 when there was no answer
 	RequestID string // OpenStack's request id, for the operator's logs; empty when there was no answer
 	Message   string // what the service says, or what kept it from answering
-	Err       error  // the cause
+	// RetryAfter is how long the service asks to be left alone; 0 when it doesn't say.
+	RetryAfter time.Duration
+	Err        error // the cause
 }
 
 // Error is one line that names the operation, the status, the service's message and the request id.
@@ -95,6 +98,7 @@ func fromResponse(r *gophercloud.ErrUnexpectedResponseCode, cause error) *Error 
 		e.Message = oneShortLine("a redirect to " + to + ", which is not followed, since the token or password would go along: is that the right URL?")
 	}
 	e.Class = classify(e.Status, e.Message)
+	e.RetryAfter, _ = parseRetryAfter(r.ResponseHeader.Get("Retry-After"), time.Now())
 	return e
 }
 

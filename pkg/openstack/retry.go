@@ -1,6 +1,7 @@
 package openstack
 
 import (
+	"context"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -8,6 +9,15 @@ import (
 	"strconv"
 	"time"
 )
+
+// onceKey marks contexts, see Once.
+type onceKey struct{}
+
+// Once returns a context under which calls are sent once and not repeated, but for the one with a new token. It is for callers who make many
+// calls at once and repeat them themselves, at a pace that suits them all: only they can leave a busy service alone.
+func Once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+
+func sentOnce(ctx context.Context) bool { return ctx.Value(onceKey{}) != nil }
 
 // retryPolicy says which failed attempts are repeated, and when.
 type retryPolicy struct {

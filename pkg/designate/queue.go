@@ -1,0 +1,110 @@
+package designate
+
+import "slices"
+
+// task is a group at work.
+type task struct {
+	group    Group
+	step, at int  // of its next operation
+	failed   bool // one of the same step has failed
+	attempts int  // at the next operation, so far
+}
+
+func (t *task) next() Operation { return t.group.Steps[t.step][t.at] }
+
+// advance goes on to the operation after the one that is done. It is false when there is none, or none that may be tried: operations of a later
+// step depend on all of this one.
+func (t *task) advance() (more bool) {
+	t.attempts = 0
+	if t.at++; t.at < len(t.group.Steps[t.step]) {
+		return true
+	}
+	t.step, t.at = t.step+1, 0
+	return t.step < len(t.group.Steps) && !t.failed
+}
+
+// rest are the operations from the next one on.
+func (t *task) rest() []Operation {
+	var rest []Operation
+	for i, step := range t.group.Steps[min(t.step, len(t.group.Steps)):] {
+		if i == 0 {
+			step = step[t.at:]
+		}
+		rest = append(rest, step...)
+	}
+	return rest
+}
+
+// queue hands out tasks: zones in turn, so that a large zone does not starve the others, and no zone above its limit.
+type queue struct {
+	perZone int
+	zones   []*zoneQueue
+	byID    map[string]*zoneQueue
+	turn    int
+	size    int // tasks that are waiting
+}
+
+type zoneQueue struct {
+	tasks   []*task // the next one is the last
+	running int
+}
+
+func newQueue(groups []Group, perZone int) *queue {
+	q := &queue{perZone: perZone, byID: map[string]*zoneQueue{}}
+	for i := len(groups) - 1; i >= 0; i-- {
+		z := q.byID[groups[i].ZoneID]
+		if z == nil {
+			z = &zoneQueue{}
+			q.byID[groups[i].ZoneID] = z
+			q.zones = append(q.zones, z)
+		}
+		z.tasks = append(z.tasks, &task{group: groups[i]})
+		q.size++
+	}
+	return q
+}
+
+// next takes a task whose zone has room for another write.
+func (q *queue) next() (*task, bool) {
+	for range q.zones {
+		z := q.zones[q.turn%len(q.zones)]
+		q.turn++
+		if last := len(z.tasks) - 1; last >= 0 && z.running < q.perZone {
+			t := z.tasks[last]
+			z.tasks = z.tasks[:last]
+			z.running++
+			q.size--
+			return t, true
+		}
+	}
+	return nil, false
+}
+
+// ended notes that an operation of a task is no longer at work. A task with more to do comes next: half-done groups are finished first.
+func (q *queue) ended(t *task, more bool) {
+	z := q.byID[t.group.ZoneID]
+	z.running--
+	if more {
+		z.tasks = append(z.tasks, t)
+		q.size++
+	}
+}
+
+// postpone puts a task whose operation has failed behind all others of its zone.
+func (q *queue) postpone(t *task) {
+	q.ended(t, false)
+	z := q.byID[t.group.ZoneID]
+	z.tasks = slices.Insert(z.tasks, 0, t)
+	q.size++
+}
+
+// drain empties the queue.
+func (q *queue) drain() []*task {
+	var rest []*task
+	for _, z := range q.zones {
+		rest = append(rest, z.tasks...)
+		z.tasks = nil
+	}
+	q.size = 0
+	return rest
+}
