@@ -343,7 +343,7 @@ func (w *markedWriter) body(r Record) map[string]any {
 	return body
 }
 
-func (w *markedWriter) remove(ctx context.Context, zoneID, id string) error {
+func (w *markedWriter) remove(ctx context.Context, zoneID, id string) (requestID string, err error) {
 	return w.api.remove(ctx, zoneID, id)
 }
 
