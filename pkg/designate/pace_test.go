@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -150,7 +151,7 @@ func TestALongPauseEndsTheApply(t *testing.T) {
 func TestPoisonDoesNotHoldUpTheOthers(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{0, 400, 409, 413, 429, 500, 502, 503, 504} {
-		t.Run(fmt.Sprint(status), func(t *testing.T) {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				classes := map[int]error{400: openstack.ErrInvalid, 409: openstack.ErrConflict, 413: openstack.ErrQuota, 429: openstack.ErrThrottled}
@@ -230,14 +231,13 @@ type witness struct {
 	random *rand.Rand
 
 	mu      sync.Mutex
-	now     map[string]int  // at work, by zone
-	failed  map[string]bool // "group/step" of which an operation has failed for good so far
+	now     map[string]int // at work, by zone
 	current state
 }
 
 type state map[Key]Recordset
 
-func (w *witness) write(ctx context.Context, op string, key Key, do func()) error {
+func (w *witness) write(ctx context.Context, key Key, do func()) error {
 	w.mu.Lock()
 	w.now[key.ZoneID]++
 	if w.now[key.ZoneID] > 4 {
@@ -271,7 +271,7 @@ func (w *witness) write(ctx context.Context, op string, key Key, do func()) erro
 func (w *witness) create(ctx context.Context, zoneID string, r Record) (set Recordset, err error) {
 	key := Key{zoneID, r.Name, r.Type}
 	conflict := false
-	err = w.write(ctx, "create", key, func() {
+	err = w.write(ctx, key, func() {
 		if _, conflict = w.current[key]; conflict {
 			return
 		}
@@ -287,7 +287,7 @@ func (w *witness) create(ctx context.Context, zoneID string, r Record) (set Reco
 func (w *witness) update(ctx context.Context, zoneID, id string, r Record) (set Recordset, err error) {
 	key := Key{zoneID, r.Name, r.Type}
 	missing := false
-	err = w.write(ctx, "update", key, func() {
+	err = w.write(ctx, key, func() {
 		if _, there := w.current[key]; !there {
 			missing = true
 			return
@@ -302,7 +302,7 @@ func (w *witness) update(ctx context.Context, zoneID, id string, r Record) (set 
 }
 
 func (w *witness) remove(ctx context.Context, zoneID, id string) (string, error) {
-	err := w.write(ctx, "delete", Key{ZoneID: zoneID}, func() {
+	err := w.write(ctx, Key{ZoneID: zoneID}, func() {
 		for key, set := range w.current {
 			if key.ZoneID == zoneID && set.ID == id {
 				delete(w.current, key)

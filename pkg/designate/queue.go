@@ -51,14 +51,14 @@ type zoneQueue struct {
 
 func newQueue(groups []Group, perZone int) *queue {
 	q := &queue{perZone: perZone, byID: map[string]*zoneQueue{}}
-	for i := len(groups) - 1; i >= 0; i-- {
-		z := q.byID[groups[i].ZoneID]
+	for _, g := range slices.Backward(groups) {
+		z := q.byID[g.ZoneID]
 		if z == nil {
 			z = &zoneQueue{}
-			q.byID[groups[i].ZoneID] = z
+			q.byID[g.ZoneID] = z
 			q.zones = append(q.zones, z)
 		}
-		z.tasks = append(z.tasks, &task{group: groups[i]})
+		z.tasks = append(z.tasks, &task{group: g})
 		q.size++
 	}
 	return q

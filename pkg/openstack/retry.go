@@ -17,7 +17,10 @@ type onceKey struct{}
 // calls at once and repeat them themselves, at a pace that suits them all: only they can leave a busy service alone.
 func Once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
 
-func sentOnce(ctx context.Context) bool { return ctx.Value(onceKey{}) != nil }
+// mayRepeat says whether a call may be sent again after a wait.
+func mayRepeat(ctx context.Context, wait time.Duration) bool {
+	return ctx.Value(onceKey{}) == nil && fits(ctx, wait)
+}
 
 // retryPolicy says which failed attempts are repeated, and when.
 type retryPolicy struct {

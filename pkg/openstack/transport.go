@@ -110,7 +110,7 @@ func (t *serviceTransport) attempts(r *http.Request) (*http.Response, error) {
 		}
 		failed := err != nil || o.status >= http.StatusInternalServerError || o.status == http.StatusTooManyRequests
 		wait, again := t.policy.decide(n, idempotent(r, t.service), o)
-		if !failed || !again || sentOnce(ctx) || !replayable || !fits(ctx, wait) {
+		if !failed || !again || !replayable || !mayRepeat(ctx, wait) {
 			return resp, err
 		}
 		t.logger.DebugContext(ctx, "retrying a call", slog.String("service", string(t.service)), slog.String("operation", op), slog.Int("attempt", n),
