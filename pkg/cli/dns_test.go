@@ -92,14 +92,14 @@ func TestDNSLife(t *testing.T) {
 		"api.c1.example.org A 192.0.2.3,192.0.2.9 updated", "api.c1.example.org AAAA 2001:db8::1 deleted")
 	before = r.writes()
 	r.same(t, "a dry run", r.rows(t, c1("delete", "--dry-run")...),
-		"api.c1.example.org A 192.0.2.3,192.0.2.9 would be deleted", "*.apps.c1.example.org A 192.0.2.2 would be deleted")
+		"*.apps.c1.example.org A 192.0.2.2 would be deleted", "api.c1.example.org A 192.0.2.3,192.0.2.9 would be deleted")
 	r.same(t, "another dry run", r.rows(t, c1("ensure", "--dry-run", "--apps=192.0.2.2,192.0.2.7")...), "*.apps.c1.example.org A 192.0.2.2,192.0.2.7 would be updated")
 	if n := r.writes() - before; n != 0 {
 		t.Errorf("dry runs made %d writes", n)
 	}
 	r.same(t, "the list of one", r.rows(t, c1("list")...), "*.apps.c1.example.org A 192.0.2.2", "api.c1.example.org A 192.0.2.3,192.0.2.9")
 	r.same(t, "the list", r.rows(t, "list", "--zone=example.org"), "*.apps.c1.example.org A 192.0.2.2", "api.c1.example.org A 192.0.2.3,192.0.2.9", "api.c2.example.org A 192.0.2.8")
-	r.same(t, "deleted", r.rows(t, c1("delete", wait...)...), "api.c1.example.org A 192.0.2.3,192.0.2.9 deleted", "*.apps.c1.example.org A 192.0.2.2 deleted")
+	r.same(t, "deleted", r.rows(t, c1("delete", wait...)...), "*.apps.c1.example.org A 192.0.2.2 deleted", "api.c1.example.org A 192.0.2.3,192.0.2.9 deleted")
 	r.same(t, "deleted again", r.rows(t, c1("delete", wait...)...))
 	code, out, errs := r.run("list", "--zone=example.org")
 	want := "CLUSTER  NAME                TYPE  VALUES     TTL  STATUS   ZONE\nc2       api.c2.example.org  A     192.0.2.8  60   ACTIVE   example.org\n"
@@ -133,7 +133,7 @@ func TestDNSForeignRecords(t *testing.T) {
 	}
 	r.same(t, "forced", r.rows(t, append(args, "--force")...), "api.c1.example.org CNAME lb.example.net deleted", "api.c1.example.org A 192.0.2.1 created",
 		"*.apps.c1.example.org A 192.0.2.2 created")
-	r.same(t, "deleted", r.rows(t, "delete", "--cluster=c1", "--zone=example.org"), "api.c1.example.org A 192.0.2.1 deleted", "*.apps.c1.example.org A 192.0.2.2 deleted")
+	r.same(t, "deleted", r.rows(t, "delete", "--cluster=c1", "--zone=example.org"), "*.apps.c1.example.org A 192.0.2.2 deleted", "api.c1.example.org A 192.0.2.1 deleted")
 	if _, body := w.webhook(t, http.MethodGet, "/records", ""); !strings.Contains(body, "www.apps.c1.example.org") {
 		t.Errorf("a foreign record is gone: %s", body)
 	}

@@ -133,6 +133,7 @@ func planDelete(cluster, zone string, s *clusterState) clusterPlan {
 			p.remove(set)
 		}
 	}
+	slices.SortFunc(p.plan.actions, func(a, b clusterAction) int { return compareOps(a.Operation, b.Operation) })
 	p.dropFloating(nil)
 	return p.plan
 }

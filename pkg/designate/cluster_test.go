@@ -218,7 +218,7 @@ func TestPlanDelete(t *testing.T) {
 			{Key: "R:d", Address: netip.MustParseAddr("198.51.100.4"), Description: mark},
 		},
 	})
-	want := "delete z api.c1.example.org A 0 192.0.2.1\ndelete z *.apps.c1.example.org AAAA 0 2001:db8::1\ndelete r 1.2.0.192.in-addr.arpa PTR 0 api.c1.example.org\n" +
+	want := "delete r 1.2.0.192.in-addr.arpa PTR 0 api.c1.example.org\ndelete z *.apps.c1.example.org AAAA 0 2001:db8::1\ndelete z api.c1.example.org A 0 192.0.2.1\n" +
 		"delete R:a 1.100.51.198.in-addr.arpa PTR 0 api.c1.example.org\n"
 	if diff := cmp.Diff(want, plan.text()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
