@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ import (
 	"mooring/pkg/designate"
 	"mooring/pkg/designate/externaldns"
 	"mooring/pkg/httpserver"
+	"mooring/pkg/openstack"
+	"mooring/pkg/poll"
 	"mooring/pkg/run"
 )
 
@@ -36,6 +39,9 @@ type designateWebhookOptions struct {
 	listen                        []string
 	include, exclude              []string
 	regexInclude, regexExclude    string
+	zoneIDs, poolIDs              []string
+	allProjects                   bool
+	fullRefresh                   time.Duration
 	dryRun                        bool
 	types                         []string
 	minTTL                        int
@@ -50,6 +56,10 @@ func (o *designateWebhookOptions) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.exclude, "exclude-domains", nil, "no names in these domains; may be repeated")
 	f.StringVar(&o.regexInclude, "regex-domain-filter", "", "only names that this regular expression matches, instead of --domain-filter")
 	f.StringVar(&o.regexExclude, "regex-domain-exclusion", "", "no names that this regular expression matches, instead of --exclude-domains")
+	f.StringSliceVar(&o.zoneIDs, "zone-id", nil, "only the zone with this id; may be repeated (of two zones with one name, in two pools, it says which is meant)")
+	f.StringSliceVar(&o.poolIDs, "pool-id", nil, "only zones in the pool with this id; may be repeated")
+	f.BoolVar(&o.allProjects, "all-projects", false, "the zones of all projects, which Designate shows to administrators only")
+	f.DurationVar(&o.fullRefresh, "full-refresh", 15*time.Minute, "how often, more or less, a zone is read once more although nothing says that it changed; 0 is never")
 	f.BoolVar(&o.dryRun, "dry-run", false, "log what would be written, and write nothing (ExternalDNS's own --dry-run does not reach a webhook)")
 	f.StringSliceVar(&o.types, "record-types", typeNames(), "types of records that are shown and written; without TXT, ExternalDNS can own none")
 	f.IntVar(&o.minTTL, "min-ttl", 0, "seconds; lower TTLs that are asked for are raised to it, as they are to the cloud's own lowest")
@@ -85,7 +95,24 @@ func (o *designateWebhookOptions) check(*Env) (wrong []error) {
 	if o.deadline < time.Second || o.deadline > 5*time.Minute {
 		wrong = append(wrong, fmt.Errorf("--deadline: %v is not between 1s and 5m", o.deadline))
 	}
+	if o.fullRefresh != 0 && o.fullRefresh < time.Minute {
+		wrong = append(wrong, fmt.Errorf("--full-refresh: %v is neither 0 nor at least 1m", o.fullRefresh))
+	}
+	wrong = append(wrong, checkIDs("zone-id", o.zoneIDs, "openstack zone list")...)
+	wrong = append(wrong, checkIDs("pool-id", o.poolIDs, "openstack zone list --long")...)
 	return append(wrong, o.checkTypes()...)
+}
+
+// checkIDs makes ids lower case and refuses what is none.
+func checkIDs(flag string, ids []string, shownBy string) (wrong []error) {
+	for i, text := range ids {
+		id, ok := openstack.ParseUUID(strings.TrimSpace(text))
+		if !ok {
+			wrong = append(wrong, fmt.Errorf("--%s: %q is no id; `%s` shows them", flag, text, shownBy))
+		}
+		ids[i] = id
+	}
+	return wrong
 }
 
 // checkTypes makes the record types capitals and refuses those that there are not.
@@ -130,6 +157,7 @@ func (o *designateWebhookOptions) run(ctx context.Context, p *process) error {
 	filter := o.filter()
 	service := designate.New(p.session(), designate.Options{
 		WantZone: filter.MatchZone, WantName: filter.Match, DryRun: o.dryRun, Concurrency: o.concurrency, ZoneConcurrency: o.zoneConcurrency,
+		ZoneIDs: o.zoneIDs, PoolIDs: o.poolIDs, AllProjects: o.allProjects, FullRefresh: cmp.Or(o.fullRefresh, -1),
 		Deadline: o.deadline, Types: o.recordTypes(), MinTTL: o.minTTL, Logger: p.logger, Registerer: p.registry,
 	})
 	handler, err := externaldns.NewHandler(externaldns.Options{Provider: service, Filter: filter, Logger: p.logger})
@@ -141,13 +169,26 @@ func (o *designateWebhookOptions) run(ctx context.Context, p *process) error {
 		return err
 	}
 	login := p.loginKeeper()
-	parts := []run.Part{login.part()}
+	parts := []run.Part{login.part(), readAhead(login, service)}
 	for _, listener := range listeners {
 		parts = append(parts, run.Part{Name: "webhook on " + listener.Addr().String(), Run: func(ctx context.Context) error {
 			return httpserver.Serve(ctx, listener, handler, httpserver.Options{Logger: p.logger, Drain: p.common.drain})
 		}})
 	}
 	return p.serve(ctx, login.ready, parts...)
+}
+
+// readAhead reads the zones once there is a login, unless ExternalDNS asks for them at once, and ends what is read in the background.
+func readAhead(login *loginKeeper, service *designate.Service) run.Part {
+	return run.Part{Name: "reading ahead", Run: func(ctx context.Context) error {
+		defer service.Close()
+		pause := poll.Backoff{First: time.Second / 4, Max: time.Second / 4, Factor: 1}
+		err := poll.Until(ctx, pause, func(context.Context) (bool, error) { return login.ready() == nil, nil })
+		if err == nil && poll.Sleep(ctx, pause.First) == nil && service.Prefetch(ctx) == nil {
+			<-ctx.Done()
+		}
+		return nil // it was told to stop
+	}}
 }
 
 // listenAll listens on every address. One that this machine does not have, such as [::1] without IPv6, is left out with a warning as long as

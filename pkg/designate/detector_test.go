@@ -204,7 +204,7 @@ func newHistory(seed uint64) *history {
 		h.cloud.zones[id] = &modelZone{version: 1, status: "ACTIVE", states: []map[string]string{{"x": "0"}}}
 	}
 	h.busy = h.cloud.random.IntN(4)
-	h.inventory = designate.NewInventory(h.cloud, time.Minute, -1)
+	h.inventory = designate.NewInventory(h.cloud, designate.Options{Deadline: time.Minute, FullRefresh: -1})
 	return h
 }
 

@@ -2,7 +2,6 @@ package designate
 
 import (
 	"context"
-	"time"
 )
 
 // ZoneOf makes a zone of a kind: "", "secondary", "deleting" or "unchosen".
@@ -50,10 +49,9 @@ type Inventory struct {
 	books ledger
 }
 
-// NewInventory makes one with a patience and a time between refreshes.
-func NewInventory(cloud TestCloud, patience, refresh time.Duration) *Inventory {
+// NewInventory makes one.
+func NewInventory(cloud TestCloud, o Options) *Inventory {
 	v := &Inventory{}
-	o := Options{FullRefresh: refresh, Deadline: patience}
 	v.inventory = newInventory(testSource{cloud}, &v.books, o.withDefaults())
 	return v
 }
@@ -81,6 +79,15 @@ func (v *Inventory) Show(ctx context.Context) (map[string][]Recordset, error) {
 		return nil, err
 	}
 	return snap.content(), nil
+}
+
+// LowestTTL reads and returns the cloud's lowest TTL.
+func (v *Inventory) LowestTTL(ctx context.Context) (int, error) {
+	snap, err := v.Read(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return snap.minTTL, nil
 }
 
 // Shown is what Show last read, with our own writes since.

@@ -32,13 +32,19 @@ func newCloud(t *testing.T, config openstacksim.DesignateConfig) *cloud {
 		t.Fatal(err)
 	}
 	t.Cleanup(sim.Close)
+	return (&cloud{Cloud: sim}).as(t, "demo")
+}
+
+// as is the same cloud for another user.
+func (c *cloud) as(t *testing.T, name string) *cloud {
+	t.Helper()
 	pool := openstack.NewPool(openstack.Options{Rate: 100000, Burst: 100000})
 	t.Cleanup(pool.Close)
 	credential, err := openstack.Source{
-		Cloud: "demo", CloudsFile: "clouds.yaml", LookupEnv: func(string) (string, bool) { return "", false },
+		Cloud: name, CloudsFile: "clouds.yaml", LookupEnv: func(string) (string, bool) { return "", false },
 		ReadFile: func(name string) ([]byte, error) {
 			if name == "clouds.yaml" {
-				return sim.CloudsYAML(), nil
+				return c.CloudsYAML(), nil
 			}
 			return nil, fmt.Errorf("open %s: %w", name, fs.ErrNotExist)
 		},
@@ -46,7 +52,7 @@ func newCloud(t *testing.T, config openstacksim.DesignateConfig) *cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cloud{Cloud: sim, session: pool.Session(credential)}
+	return &cloud{Cloud: c.Cloud, session: pool.Session(credential)}
 }
 
 func (c *cloud) service(o designate.Options) *designate.Service {

@@ -1,12 +1,14 @@
 package externaldns
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -24,7 +26,7 @@ const DefaultMaxBody = 64 << 20
 
 // provider is what the edge needs of the domain: *designate.Service has it.
 type provider interface {
-	Records(ctx context.Context) ([]designate.Record, error)
+	Stream(ctx context.Context) (iter.Seq[designate.Record], error)
 	Adjust(r designate.Record) (designate.Record, error)
 	Apply(ctx context.Context, c designate.Changes) (designate.Result, error)
 }
@@ -75,10 +77,11 @@ func NewHandler(o Options) (*Handler, error) {
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
 
-// reply is a good answer; an empty body has no media type.
+// reply is a good answer; without a body it has no media type.
 type reply struct {
 	status int
 	body   []byte
+	stream func(io.Writer) error // writes a body that is too large to be made first; its error is that of the client who went
 }
 
 type action func(r *http.Request) (reply, error)
@@ -102,11 +105,15 @@ func (h *Handler) route(actions map[string]action) http.HandlerFunc {
 		}
 		h.options.Logger.DebugContext(r.Context(), "request", slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", answer.status),
 			slog.Duration("took", time.Since(begin)))
-		if answer.body != nil {
+		if answer.body != nil || answer.stream != nil {
 			w.Header().Set("Content-Type", MediaType)
 		}
 		w.WriteHeader(answer.status)
-		_, _ = w.Write(answer.body) // the client may have gone
+		if answer.stream != nil {
+			_ = answer.stream(w)
+		} else {
+			_, _ = w.Write(answer.body) // the client may have gone
+		}
 	}
 }
 
@@ -132,22 +139,41 @@ func (h *Handler) negotiate(r *http.Request) (reply, error) {
 	if err := acceptable(r); err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, h.filter}, nil
+	return reply{status: http.StatusOK, body: h.filter}, nil
 }
 
 func (h *Handler) getRecords(r *http.Request) (reply, error) {
 	if err := acceptable(r); err != nil {
 		return reply{}, err
 	}
-	list, err := h.options.Provider.Records(r.Context())
+	all, err := h.options.Provider.Stream(r.Context())
 	if err != nil {
 		return reply{}, err
 	}
-	endpoints := make([]*endpoint, 0, len(list))
-	for _, rec := range list {
-		endpoints = append(endpoints, shown(rec))
+	return reply{status: http.StatusOK, stream: func(w io.Writer) error { return writeEndpoints(w, all) }}, nil
+}
+
+// writeEndpoints writes records as a JSON array of endpoints, one by one: there may be a hundred thousand.
+func writeEndpoints(w io.Writer, all iter.Seq[designate.Record]) error {
+	const size = 64 << 10
+	out := bufio.NewWriterSize(w, size)
+	before := byte('[')
+	for r := range all {
+		body, err := json.Marshal(shown(r))
+		if err != nil {
+			return err
+		}
+		_ = out.WriteByte(before) // a writer that has failed goes on to
+		if _, err := out.Write(body); err != nil {
+			return err
+		}
+		before = ','
 	}
-	return jsonReply(endpoints)
+	if before == '[' {
+		_ = out.WriteByte(before)
+	}
+	_, _ = out.WriteString("]\n")
+	return out.Flush()
 }
 
 func (h *Handler) adjustEndpoints(r *http.Request) (reply, error) {
@@ -192,7 +218,7 @@ func jsonReply(v any) (reply, error) {
 	if err != nil {
 		return reply{}, fmt.Errorf("writing the answer: %w", err)
 	}
-	return reply{http.StatusOK, append(body, '\n')}, nil
+	return reply{status: http.StatusOK, body: append(body, '\n')}, nil
 }
 
 // acceptable refuses a client that wants another version of the protocol. Clients that don't say what they want are served.

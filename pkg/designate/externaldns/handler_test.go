@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,7 +35,9 @@ type domain struct {
 	applied []designate.Changes
 }
 
-func (d *domain) Records(context.Context) ([]designate.Record, error) { return d.records, d.err }
+func (d *domain) Stream(context.Context) (iter.Seq[designate.Record], error) {
+	return slices.Values(d.records), d.err
+}
 
 func (d *domain) Adjust(r designate.Record) (designate.Record, error) {
 	adjusted, err := r.Canonical(60)

@@ -214,6 +214,20 @@ func (d *Designate) newZone(project, name, kind string, b zoneBody) *dnsZone {
 	return z
 }
 
+// Fill makes an ACTIVE zone for a project, with as many recordsets as are wanted in all: SOA, NS, and addresses of h0, h1, … for the rest. It
+// asks for no quota, and returns the zone's id.
+func (d *Designate) Fill(projectName, name string, recordsets int) string {
+	project := d.cloud.Keystone.User(projectName, projectName).ProjectID
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	z := d.newZone(project, name, "PRIMARY", zoneBody{Email: new("hostmaster@" + strings.TrimSuffix(name, "."))})
+	for i := range recordsets - len(z.sets) {
+		d.insert(z, &dnsRecordset{name: fmt.Sprintf("h%d.%s", i, name), kind: "A", records: []string{fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xff, i&0xff)}})
+	}
+	d.activate(z, z.serial)
+	return z.id
+}
+
 func (d *Designate) soa(z *dnsZone) string {
 	return fmt.Sprintf("%s %s. %d 3600 600 86400 3600", d.cfg.NameServer, strings.Replace(z.email, "@", ".", 1), z.serial)
 }
