@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"mooring/pkg/designate"
 	"mooring/pkg/goldentest"
 	"mooring/pkg/grpcserver"
 	"mooring/pkg/manila"
@@ -51,15 +52,16 @@ func (d described) Unregister(prometheus.Collector) bool { return false }
 func TestGoldenMetrics(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	b.WriteString("# Metrics of the Manila modes\n\n<!-- Made from the metrics by `make generate`. -->\n\n" +
+	b.WriteString("# Metrics of the Manila and Designate modes\n\n<!-- Made from the metrics by `make generate`. -->\n\n" +
 		"`--admin-listen` serves them at `/metrics`, beside those of the Go runtime and of the process, and `mooring_build_info`.\n")
 	for _, part := range []struct {
 		what string
 		add  func(prometheus.Registerer)
 	}{
 		{"manila-controller: shares", func(r prometheus.Registerer) { manila.NewMetrics(r) }},
-		{"both modes: calls to OpenStack, polls among them", func(r prometheus.Registerer) { openstack.NewMetrics(r) }},
-		{"both modes: CSI calls", func(r prometheus.Registerer) { grpcserver.New(grpcserver.Options{Registerer: r}) }},
+		{"designate-webhook: names", func(r prometheus.Registerer) { designate.New(nil, designate.Options{Registerer: r}).Close() }},
+		{"all of them: calls to OpenStack, polls among them", func(r prometheus.Registerer) { openstack.NewMetrics(r) }},
+		{"Manila modes: CSI calls", func(r prometheus.Registerer) { grpcserver.New(grpcserver.Options{Registerer: r}) }},
 	} {
 		have := described{}
 		part.add(have)

@@ -75,7 +75,7 @@ func (c *cloud) post(t *testing.T, out, body any, path ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = client.Request(t.Context(), "POST", client.ServiceURL(path...), &gophercloud.RequestOpts{JSONBody: body, JSONResponse: out, OkCodes: []int{201, 202}})
+	_, err = client.Request(t.Context(), "POST", client.ServiceURL(path...), &gophercloud.RequestOpts{JSONBody: body, JSONResponse: out, OkCodes: []int{201, 202}}) //nolint:bodyclose // gophercloud reads and closes it
 	if err != nil {
 		t.Fatal(err)
 	}
