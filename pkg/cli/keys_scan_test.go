@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -138,4 +139,30 @@ func TestKeysScanMistakes(t *testing.T) {
 	if code, out, errs := keysScanOf("--etcd-endpoints=127.0.0.1:1"); code != exitFailure || !strings.Contains(out, "NOT COMPLETE") || !strings.Contains(errs, "etcd at 127.0.0.1:1") {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
+}
+
+// FuzzScanReport: a report that has anything to say of a key proves nothing for it.
+func FuzzScanReport(f *testing.F) {
+	for _, seed := range []string{
+		`{"prefix": "/registry/", "complete": true, "keys": [{"keyId": "` + usedKey + `", "count": 2}]}`,
+		`{"prefix": "/registry/", "complete": true, "keys": [{"keyId": "` + usedKey + `", "count": 2}, {"keyId": "` + usedKey + `", "count": -2}]}`,
+		`{"prefix": "/registry/", "complete": true, "keys": []}`, `{"prefix": "/", "complete": false, "keys": []}`, `{}`, `null`, `[`,
+		`{"prefix": "/registry/", "complete": true, "keys": [], "plain": [{"scheme": "kms v1", "count": 1}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := readScanReport(&Env{ReadFile: func(string) ([]byte, error) { return data, nil }}, "report.json")
+		if err != nil {
+			return
+		}
+		for _, use := range r.Keys {
+			if err := r.Unused(use.KeyID); !errors.Is(err, scan.ErrInUse) {
+				t.Errorf("%+v: %v", use, err)
+			}
+		}
+		if !r.Complete {
+			t.Error("it is not complete")
+		}
+	})
 }

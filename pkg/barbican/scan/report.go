@@ -3,6 +3,7 @@ package scan
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"mooring/pkg/barbican"
 )
@@ -62,8 +63,8 @@ func (r *Report) InUse(keyID string) (objects int64) {
 // ErrInUse if objects need it, complete or not; ErrNoProof if the scan is not complete, or if the key may be behind KMS v1, which hides
 // key ids: then it is only a proof for keys with ids of ours, which were never used with v1.
 func (r *Report) Unused(keyID string) error {
-	if n := r.InUse(keyID); n > 0 {
-		return fmt.Errorf("%w: %d objects are stored with %q", ErrInUse, n, keyID)
+	if slices.ContainsFunc(r.Keys, func(use Use) bool { return use.KeyID == keyID }) { // whatever its count: it may be a file's
+		return fmt.Errorf("%w: %d objects are stored with %q", ErrInUse, r.InUse(keyID), keyID)
 	}
 	if !r.Complete {
 		return fmt.Errorf("%w: it is not complete: %s", ErrNoProof, r.Problem)

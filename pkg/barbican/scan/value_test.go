@@ -114,3 +114,15 @@ func FuzzKeyID(f *testing.F) {
 		}
 	})
 }
+
+// FuzzResource: whatever a key is, its resource is short, and is not empty.
+func FuzzResource(f *testing.F) {
+	for _, seed := range []string{"secrets/default/a", "example.com/widgets/a", "services/endpoints/a", "", "/", "//", "a.b/", strings.Repeat("r", 300)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, key string) {
+		if r := resource(key); r == "" || len(r) > 2*longestName+1 || strings.Contains(r, "/") {
+			t.Errorf("%q: %q", key, r)
+		}
+	})
+}
