@@ -80,7 +80,7 @@ func (m *Manager) existing(ctx context.Context, made *Made, l *Listing, readers 
 	}
 	var err error
 	made.Store, err = m.client.storeOf(ctx, made.Key.Secret)
-	m.say("The keyring has %d generations already; no key was made.", len(l.Keys))
+	m.say("The keyring has keys already (%d); no key was made.", len(l.Keys))
 	return err
 }
 

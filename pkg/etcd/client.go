@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -96,7 +98,8 @@ const (
 
 // ParseEndpoint reads what etcdctl takes as an endpoint, without the unix sockets: https://host:port, http://host:port or host:port.
 func ParseEndpoint(endpoint string) (hostPort string, _ Security, _ error) {
-	wrong := fmt.Errorf("%q has to be https://host:port, http://host:port or host:port", endpoint)
+	shown := endpoint[strings.LastIndexByte(endpoint, '@')+1:] // before it there may be a password
+	wrong := fmt.Errorf("%q has to be https://host:port, http://host:port or host:port", shown)
 	security := Unsaid
 	hostPort = endpoint
 	if u, err := url.Parse(endpoint); err == nil && u.Host != "" {
@@ -114,13 +117,18 @@ func ParseEndpoint(endpoint string) (hostPort string, _ Security, _ error) {
 		}
 	}
 	host, port, err := net.SplitHostPort(hostPort)
-	if err != nil || host == "" {
+	if err != nil || host == "" || strings.ContainsFunc(host, noHost) {
 		return "", 0, wrong
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return "", 0, wrong
 	}
 	return hostPort, security, nil
+}
+
+// noHost says that a letter is in no name and no address of a host: what looks like one without a scheme may be something else.
+func noHost(r rune) bool {
+	return r <= ' ' || r == utf8.RuneError || strings.ContainsRune("/\\?#@\"<>^`{|}", r)
 }
 
 // Close ends the connections.

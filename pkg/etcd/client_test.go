@@ -277,9 +277,12 @@ func TestParseEndpoint(t *testing.T) {
 	}{
 		"https://etcd-1:2379": {"etcd-1:2379", etcd.Secure}, "http://127.0.0.1:2379/": {"127.0.0.1:2379", etcd.Plain}, "etcd:2379": {"etcd:2379", etcd.Unsaid},
 		"[::1]:2379": {"[::1]:2379", etcd.Unsaid}, "https://[fd00::1]:2379": {"[fd00::1]:2379", etcd.Secure},
-		"": {}, "etcd": {}, "https://etcd": {}, "unix:///run/etcd.sock": {}, "ftp://etcd:21": {}, "https://user:secret@etcd:2379": {}, "https://etcd:2379/v3": {}, ":2379": {}, "etcd:": {},
+		"": {}, "etcd": {}, "https://etcd": {}, "unix:///run/etcd.sock": {}, "ftp://etcd:21": {}, "https://user:secret@etcd:2379": {}, "https://etcd:2379/v3": {}, ":2379": {}, "etcd:": {}, "user:secret@etcd:2379": {}, "secret@etcd:2379": {}, "etcd/v3:2379": {}, "a b:1": {},
 	} {
 		address, security, err := etcd.ParseEndpoint(text)
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Error(err)
+		}
 		if address != want.address || security != want.security || (err != nil) != (want.address == "") {
 			t.Errorf("%q: %q, %v, %v", text, address, security, err)
 		}
