@@ -18,7 +18,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	kmsapi "k8s.io/kms/apis/v2"
 
@@ -30,6 +29,7 @@ import (
 	"mooring/pkg/peercred"
 	"mooring/tests/contract/target"
 	"mooring/tests/peer/apiserver"
+	"mooring/tests/peer/kmsplugin"
 )
 
 // The other contract: what kube-apiserver's own code wants of the plugin. These cases bring Barbican down and count its calls, so
@@ -45,25 +45,10 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	sim, err := openstacksim.Start(openstacksim.Config{})
-	if err != nil {
-		t.Fatal(err)
+	cloud := target.Simulate(t, openstacksim.Config{})
+	return &cluster{
+		sim: cloud.Sim, api: open(t, cloud.Session(t, "demo")), cred: cloud.Credential(t, "demo"), endpoint: "unix://" + filepath.Join(t.TempDir(), "kms.sock"),
 	}
-	t.Cleanup(sim.Close)
-	dir := t.TempDir()
-	file := filepath.Join(dir, "clouds.yaml")
-	if err := os.WriteFile(file, sim.CloudsYAML(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cred, err := openstack.Source{
-		Cloud: "demo", CloudsFile: file, LookupEnv: func(string) (string, bool) { return "", false }, ReadFile: os.ReadFile,
-	}.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := openstack.NewPool(openstack.Options{})
-	t.Cleanup(pool.Close)
-	return &cluster{sim: sim, api: open(t, pool.Session(cred)), cred: cred, endpoint: "unix://" + filepath.Join(dir, "kms.sock")}
 }
 
 // key orders an AES-256 key.
@@ -147,7 +132,7 @@ func ready(t *testing.T, s *apiserver.Server) *apiserver.Server {
 // raw is a client of the plugin without the API server's patience.
 func (c *cluster) raw(t *testing.T) kmsapi.KeyManagementServiceClient {
 	t.Helper()
-	conn, err := grpc.NewClient(c.endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("localhost"))
+	conn, err := kmsplugin.Dial(strings.TrimPrefix(c.endpoint, "unix://"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,21 +10,12 @@ import (
 
 	"mooring/pkg/barbican"
 	"mooring/pkg/cli"
-	etcdpeer "mooring/tests/peer/etcd"
 )
 
 // TestRetireLooksIntoEtcd: "keys retire" refuses while an object in a real etcd needs the key, which kube-apiserver's own code wrote.
 func TestRetireLooksIntoEtcd(t *testing.T) {
 	t.Parallel()
-	server, err := etcdpeer.Start(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	server := startEtcd(t)
 	c := newCluster(t)
 	run := func(args ...string) (code int, out, errs string) {
 		var stdout, stderr bytes.Buffer

@@ -15,19 +15,26 @@ import (
 	etcdpeer "mooring/tests/peer/etcd"
 )
 
-// TestScan: a real etcd with what kube-apiserver's own code stores. Its members and a snapshot of it tell the same; what was rewritten,
-// deleted and compacted does not count any more.
-func TestScan(t *testing.T) {
-	t.Parallel()
+// startEtcd starts a real etcd, which goes away with the test.
+func startEtcd(t *testing.T) *etcdpeer.Server {
+	t.Helper()
 	server, err := etcdpeer.Start(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	return server
+}
+
+// TestScan: a real etcd with what kube-apiserver's own code stores. Its members and a snapshot of it tell the same; what was rewritten,
+// deleted and compacted does not count any more.
+func TestScan(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t)
 	put := func(key string, value []byte) {
 		if _, err := server.Client.Put(t.Context(), key, string(value)); err != nil {
 			t.Fatal(err)

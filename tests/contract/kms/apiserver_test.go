@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"mooring/tests/contract/target"
 	"mooring/tests/peer/apiserver"
 )
 
@@ -26,7 +27,7 @@ func TestRotation(t *testing.T) {
 	second := r.key(t, 2)
 	active(t, p, second)
 	read(t, r.apiserver(t, "rotation"), 1, older, true) // one that starts now, with an empty cache
-	eventually(t, "the old API server sees the new key", func() bool {
+	target.Eventually(t, "the old API server sees the new key", func() bool {
 		if err := server.Healthy(); err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +47,7 @@ func TestRotation(t *testing.T) {
 	read(t, again, 1, older, true)
 	read(t, again, 1, newer, false)
 	write(t, again, 2, second)
-	eventually(t, "the old API server finds the new plugin", func() bool { return server.Healthy() == nil })
+	target.Eventually(t, "the old API server finds the new plugin", func() bool { return server.Healthy() == nil })
 }
 
 // TestManyObjects writes 100,000 objects with 150 seeds, one from each start of an API server, and counts what reading them all asks

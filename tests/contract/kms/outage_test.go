@@ -13,6 +13,7 @@ import (
 	kmsapi "k8s.io/kms/apis/v2"
 
 	"mooring/pkg/openstack/openstacksim"
+	"mooring/tests/contract/target"
 	"mooring/tests/peer/kmsplugin"
 )
 
@@ -204,7 +205,7 @@ func fails(t *testing.T, fault openstacksim.Fault, want codes.Code) {
 func meanwhile(t *testing.T, p *kmsplugin.Plugin, wrapped *kmsapi.EncryptResponse, want answers, slow time.Duration) {
 	t.Helper()
 	if slow == 0 {
-		eventually(t, "Barbican is asked", func() bool {
+		target.Eventually(t, "Barbican is asked", func() bool {
 			return strings.Contains(p.Output(), "can't be fetched") || strings.Contains(p.Output(), "can't be listed")
 		})
 	}

@@ -145,16 +145,6 @@ lines:
 	return sum
 }
 
-// eventually waits for something to come true.
-func eventually(t *testing.T, what string, ask func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ask(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not in 20 s", what)
-		}
-	}
-}
-
 const object = `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"a"},"data":{"password":"aHVudGVyMg=="}}`
 
 func place(i int) string { return fmt.Sprintf("/registry/secrets/default/s%d", i) }
