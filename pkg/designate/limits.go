@@ -12,6 +12,11 @@ import (
 // cloudLimits is what GET /v2/limits says, as far as it matters here.
 type cloudLimits struct {
 	MinTTL *int `json:"min_ttl"` // seconds; null in clouds without one
+
+	// Quotas of the project; 0 when the cloud doesn't tell, -1 when there is none.
+	ZoneRecordsets   int `json:"max_zone_recordsets"`
+	ZoneRecords      int `json:"max_zone_records"`
+	RecordsetRecords int `json:"max_recordset_records"`
 }
 
 func (l cloudLimits) lowestTTL() int {

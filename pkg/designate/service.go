@@ -56,6 +56,8 @@ type Service struct {
 	metrics   *metrics
 	locks     keylock.Locks // one, for Apply
 	pace      *pace         // whoever has that lock uses it
+	tracker   *tracker
+	quota     *quota
 	minTTL    atomic.Int64
 }
 
@@ -85,7 +87,11 @@ func (o Options) withDefaults() *Options {
 func New(s session, o Options) *Service {
 	o = *o.withDefaults()
 	a := &api{session: s, allProjects: o.AllProjects}
-	return &Service{options: o, api: a, metrics: newMetrics(o.Registerer), pace: newPace(o.Concurrency), inventory: newInventory(a, &a.ledger, &o)}
+	v := newInventory(a, &a.ledger, &o)
+	return &Service{
+		options: o, api: a, inventory: v, metrics: newMetrics(o.Registerer), pace: newPace(o.Concurrency),
+		tracker: newTracker(a, o.Logger, o.Registerer), quota: newQuota(v, o.Logger, o.Registerer),
+	}
 }
 
 // Adjust returns a wanted record as Records will show it once it is there. It makes no call: before the first Records, the cloud's lowest

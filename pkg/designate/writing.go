@@ -38,6 +38,7 @@ func (s *Service) Apply(ctx context.Context, changes Changes) (Result, error) {
 	}
 	plan := NewPlan(snap.zones, snap.lookup, changes, s.rules(snap))
 	s.reportSkipped(ctx, plan.Skipped)
+	s.quota.check(ctx, snap, plan)
 	result := Result{Same: plan.Same, Skipped: plan.Skipped, DryRun: s.options.DryRun}
 	if s.options.DryRun {
 		s.logPlan(ctx, plan)
@@ -46,6 +47,8 @@ func (s *Service) Apply(ctx context.Context, changes Changes) (Result, error) {
 	limits := bounds{PerZone: s.options.ZoneConcurrency, Budget: max(s.options.Deadline-time.Since(begin), 0), Grace: grace}
 	outcomes := execute(ctx, s.api, plan, limits, s.pace)
 	s.inventory.Fold(outcomes)
+	s.tracker.add(outcomes, time.Now())
+	s.quota.explain(snap, outcomes)
 	s.metrics.applied(outcomes)
 	for _, o := range outcomes {
 		if o.Err == nil {
@@ -54,6 +57,12 @@ func (s *Service) Apply(ctx context.Context, changes Changes) (Result, error) {
 		}
 	}
 	return result, applyError(outcomes, plan, ctx.Err())
+}
+
+// Track follows what Apply writes until the name servers have it, and tells of what they don't get. It returns when ctx ends.
+func (s *Service) Track(ctx context.Context) error {
+	s.tracker.run(ctx)
+	return nil
 }
 
 func (s *Service) rules(snap *snapshot) Rules {
