@@ -30,10 +30,15 @@ type rig struct {
 	closes []func() error
 }
 
-// withRig makes a cloud for do, and takes all away that was made in front of it.
-func withRig(ctx context.Context, cfg openstacksim.ManilaConfig, do func(context.Context, *rig) error) (err error) {
+// withRig makes a cloud with that Manila for do.
+func withRig(ctx context.Context, cfg openstacksim.ManilaConfig, do func(context.Context, *rig) error) error {
 	cfg.Quota = openstacksim.ManilaQuota{Shares: -1, Gigabytes: -1, Snapshots: -1, SnapshotGigabytes: -1, ShareNetworks: -1, PerShareGigabytes: -1}
-	cloud, err := openstacksim.Start(openstacksim.Config{Manila: cfg}) //nolint:contextcheck // a cloud has a life of its own, which Close ends
+	return withCloud(ctx, openstacksim.Config{Manila: cfg}, do)
+}
+
+// withCloud makes a cloud for do, and takes all away that was made in front of it.
+func withCloud(ctx context.Context, cfg openstacksim.Config, do func(context.Context, *rig) error) (err error) {
+	cloud, err := openstacksim.Start(cfg) //nolint:contextcheck // a cloud has a life of its own, which Close ends
 	if err != nil {
 		return err
 	}

@@ -214,13 +214,16 @@ func (d *Designate) newZone(project, name, kind string, b zoneBody) *dnsZone {
 	return z
 }
 
-// Fill makes an ACTIVE zone for a project, with as many recordsets as are wanted in all: SOA, NS, and addresses of h0, h1, … for the rest. It
-// asks for no quota, and returns the zone's id.
-func (d *Designate) Fill(projectName, name string, recordsets int) string {
+// Fill makes an ACTIVE zone for a project, with as many recordsets as are wanted in all: SOA, NS, addresses of h0, h1, … and CNAMEs of the given
+// names for the rest. It asks for no quota, and returns the zone's id.
+func (d *Designate) Fill(projectName, name string, recordsets int, aliases ...string) string {
 	project := d.cloud.Keystone.User(projectName, projectName).ProjectID
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	z := d.newZone(project, name, "PRIMARY", zoneBody{Email: new("hostmaster@" + strings.TrimSuffix(name, "."))})
+	for _, alias := range aliases {
+		d.insert(z, &dnsRecordset{name: alias, kind: "CNAME", records: []string{"elsewhere.example.net."}})
+	}
 	for i := range recordsets - len(z.sets) {
 		d.insert(z, &dnsRecordset{name: fmt.Sprintf("h%d.%s", i, name), kind: "A", records: []string{fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xff, i&0xff)}})
 	}
