@@ -32,7 +32,12 @@ test: build ## unit tests with the race detector, csi-sanity and the contract te
 	cd tests && $(TESTENV) CGO_ENABLED=1 go test -race -shuffle=on ./contract/... ./sanity/... ./kill/... ./demo/... ./house/... ./bench/...
 	cd tests && $(TESTENV) go test -count=1 ./footprint/...   # alone, and without the race detector: it measures
 
-e2e-openstack: build ## the contract and end-to-end tests on a real OpenStack (root, Debian 12; started and stopped here)
+external-dns: $(BIN)/external-dns ## ExternalDNS's own program, for tests that run it (minutes)
+$(BIN)/external-dns: tests/go.mod
+	@if [ -x $(LAB_DIR)/cache/bin/external-dns ]; then cp $(LAB_DIR)/cache/bin/external-dns $@; else \
+	  GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 GOFLAGS=-trimpath go install -ldflags '-s -w' sigs.k8s.io/external-dns@$$(sed -n 's|^\tsigs.k8s.io/external-dns ||p' tests/go.mod); fi
+
+e2e-openstack: build external-dns ## the contract and end-to-end tests on a real OpenStack (root, Debian 12; started and stopped here)
 	cd tests && go test -count=1 -run '^$$' ./contract/... ./e2e/openstack/... >/dev/null   # compiled out here: the lab has no network
 	tests/lab/lab openstack up
 	@set -o pipefail; cd tests; lab/lab exec env $(TESTENV) GOPROXY=off MOORING_CONTRACT_CLOUDS=$(LAB_DIR)/openstack/clouds.yaml \
@@ -92,7 +97,7 @@ $(TOOLS)/%: tools/go.mod
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build demo test e2e-openstack conformance verify lint fmt generate fuzz bench bench-scan bench-go vuln clean
+.PHONY: help build demo test e2e-openstack conformance external-dns verify lint fmt generate fuzz bench bench-scan bench-go vuln clean
 include image.mk
 include tests/lab/lab.mk
 include charts/chart.mk

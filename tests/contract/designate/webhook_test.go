@@ -37,8 +37,7 @@ const (
 func webhook(t *testing.T, session *openstack.Session, filter *externaldns.Filter) http.Handler {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	types := []designate.Type{designate.A, designate.AAAA, designate.CNAME, designate.TXT, designate.NS, designate.MX, designate.SRV, designate.NAPTR, designate.PTR}
-	service := designate.New(session, designate.Options{Logger: logger, WantName: filter.Match, Types: types})
+	service := designate.New(session, designate.Options{Logger: logger, WantZone: filter.MatchZone, WantName: filter.Match})
 	handler, err := externaldns.NewHandler(externaldns.Options{Provider: service, Filter: filter, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +53,7 @@ func serve(t *testing.T, handler http.Handler) string {
 	return server.URL
 }
 
-// TestWebhookConformance runs the suite against our webhook on a simulated or a real Designate, or against the provider of the variables,
+// TestWebhookConformance runs the suite against our webhook in a process of its own, on a simulated or a real Designate, or against the provider of the variables,
 // and then prints a table.
 func TestWebhookConformance(t *testing.T) {
 	t.Parallel()
@@ -73,7 +72,7 @@ func TestWebhookConformance(t *testing.T) {
 	}
 	ours := openProvider(t)
 	p := ours.Provider
-	p.URL = serve(t, ours.handler)
+	p.URL = startWebhook(t, ours.cloud, ours.cloud.CloudsFile(), "--domain-filter", p.Zone, "--domain-filter", p.Reverse)
 	if err := conformance.WriteTable(t.Output(), conformance.Run(t, p)); err != nil {
 		t.Error(err)
 	}
@@ -82,6 +81,7 @@ func TestWebhookConformance(t *testing.T) {
 // ownProvider is our webhook with zones of the test.
 type ownProvider struct {
 	conformance.Provider
+	cloud   *cloud
 	handler http.Handler
 }
 
@@ -102,7 +102,7 @@ func openProvider(t *testing.T) ownProvider {
 				c.Sim.Calls.Count(openstacksim.CallFilter{Service: openstacksim.ServiceDesignate, Method: "GET"})
 		}
 	}
-	return ownProvider{p, webhook(t, c.session, externaldns.NewFilter([]string{zone.bare(), reverse.bare()}, nil))}
+	return ownProvider{p, c, webhook(t, c.session, externaldns.NewFilter([]string{zone.bare(), reverse.bare()}, nil))}
 }
 
 // Whatever happens to the cloud, ExternalDNS sees soft errors only, and what it wants is there in the end. Faults need the simulator.
