@@ -160,7 +160,7 @@ func (o *designateWebhookOptions) run(ctx context.Context, p *process) error {
 		ZoneIDs: o.zoneIDs, PoolIDs: o.poolIDs, AllProjects: o.allProjects, FullRefresh: cmp.Or(o.fullRefresh, -1),
 		Deadline: o.deadline, Types: o.recordTypes(), MinTTL: o.minTTL, Logger: p.logger, Registerer: p.registry,
 	})
-	handler, err := externaldns.NewHandler(externaldns.Options{Provider: service, Filter: filter, Logger: p.logger})
+	handler, err := externaldns.NewHandler(externaldns.Options{Provider: service, Filter: filter, Logger: p.logger, Registerer: p.registry})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mooring/pkg/designate"
+	"mooring/pkg/designate/externaldns"
 	"mooring/pkg/goldentest"
 	"mooring/pkg/grpcserver"
 	"mooring/pkg/manila"
@@ -60,6 +61,11 @@ func TestGoldenMetrics(t *testing.T) {
 	}{
 		{"manila-controller: shares", func(r prometheus.Registerer) { manila.NewMetrics(r) }},
 		{"designate-webhook: names", func(r prometheus.Registerer) { designate.New(nil, designate.Options{Registerer: r}).Close() }},
+		{"designate-webhook: ExternalDNS", func(r prometheus.Registerer) {
+			if _, err := externaldns.NewHandler(externaldns.Options{Registerer: r}); err != nil {
+				t.Fatal(err)
+			}
+		}},
 		{"all of them: calls to OpenStack, polls among them", func(r prometheus.Registerer) { openstack.NewMetrics(r) }},
 		{"Manila modes: CSI calls", func(r prometheus.Registerer) { grpcserver.New(grpcserver.Options{Registerer: r}) }},
 	} {

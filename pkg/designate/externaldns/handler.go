@@ -3,6 +3,7 @@ package externaldns
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"mooring/pkg/designate"
 )
@@ -39,6 +42,8 @@ type Options struct {
 	// MaxBody bounds a request body in bytes; zero is DefaultMaxBody.
 	MaxBody int64
 	Logger  *slog.Logger
+	// Registerer gets the metrics; nil means none.
+	Registerer prometheus.Registerer
 }
 
 // Handler serves the webhook protocol:
@@ -53,6 +58,7 @@ type Handler struct {
 	options Options
 	filter  []byte
 	mux     *http.ServeMux
+	metrics *metrics
 }
 
 // NewHandler makes a Handler. It fails when the filter can't be written as JSON.
@@ -67,7 +73,7 @@ func NewHandler(o Options) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("domain filter: %w", err)
 	}
-	h := &Handler{options: o, filter: filter, mux: http.NewServeMux()}
+	h := &Handler{options: o, filter: filter, mux: http.NewServeMux(), metrics: newMetrics(o.Registerer)}
 	h.mux.HandleFunc("/{$}", h.route(map[string]action{http.MethodGet: h.negotiate}))
 	h.mux.HandleFunc("/records", h.route(map[string]action{http.MethodGet: h.getRecords, http.MethodPost: h.applyChanges}))
 	h.mux.HandleFunc("/adjustendpoints", h.route(map[string]action{http.MethodPost: h.adjustEndpoints}))
@@ -98,6 +104,7 @@ func (h *Handler) route(actions map[string]action) http.HandlerFunc {
 		if ok {
 			r.Body = http.MaxBytesReader(w, r.Body, h.options.MaxBody)
 			answer, err = act(r)
+			h.metrics.answered(r, cmp.Or(answer.status, statusOf(err)))
 		}
 		if err != nil {
 			h.fail(w, r, err)

@@ -160,9 +160,7 @@ func TestExternalDNSProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if code, err := p.Stop(30 * time.Second); err != nil || code != 0 {
-			t.Errorf("ExternalDNS ended with %d, %v", code, err)
-		}
+		p.Kill() // on SIGTERM it says that it was broken off, and exits with 1
 		if t.Failed() {
 			t.Log(p.Output())
 		}
@@ -202,7 +200,6 @@ func TestExternalDNSProgram(t *testing.T) {
 	z.answers(t, www, "A")
 	z.answers(t, shop, "A")
 	target.Eventually(t, "the zone is empty", func() bool { return len(z.ids(t)) == 0 })
-	if strings.Contains(p.Output(), `"level":"fatal"`) {
-		t.Error("ExternalDNS says that it had to exit")
-	}
+	turns = source.Turns()
+	target.Eventually(t, "ExternalDNS is still there", func() bool { return source.Turns() > turns })
 }
