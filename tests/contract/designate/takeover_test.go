@@ -2,6 +2,7 @@ package designate_test
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -236,7 +237,7 @@ func (c *cloud) writes() (methods []string) {
 		return nil
 	}
 	for _, call := range c.Sim.Calls.All(openstacksim.CallFilter{Service: openstacksim.ServiceDesignate}) {
-		if call.Method != "GET" {
+		if call.Method != http.MethodGet {
 			methods = append(methods, call.Method)
 		}
 	}
