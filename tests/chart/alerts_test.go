@@ -15,13 +15,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/dns/v2/zones"
 	"github.com/gophercloud/gophercloud/v2/openstack/keymanager/v1/containers"
 	"github.com/gophercloud/gophercloud/v2/openstack/keymanager/v1/secrets"
 	"github.com/prometheus/prometheus/promql/parser"
+	"sigs.k8s.io/external-dns/endpoint"
 	"sigs.k8s.io/yaml"
 
 	"mooring/pkg/openstack"
 	"mooring/tests/contract/target"
+	"mooring/tests/peer/externaldns"
 	"mooring/tests/peer/process"
 )
 
@@ -49,20 +52,24 @@ type prometheusRule struct {
 	Spec       ruleFile       `json:"spec"`
 }
 
-var kmsAlerts = filepath.Join(chart, "files", "kms-alerts.yaml")
-
-func alerts(t *testing.T) (out ruleFile) {
+// alerts are the rules of each component that has some.
+func alerts(t *testing.T) map[string]ruleFile {
 	t.Helper()
-	if err := yaml.UnmarshalStrict([]byte(file(kmsAlerts)(t)), &out); err != nil {
-		t.Fatal(err)
+	all := map[string]ruleFile{}
+	for _, component := range []string{"kms", "dns"} {
+		var rules ruleFile
+		if err := yaml.UnmarshalStrict([]byte(file(chart, "files", component+"-alerts.yaml")(t)), &rules); err != nil {
+			t.Fatal(err)
+		}
+		all[component] = rules
 	}
-	return out
+	return all
 }
 
-// The PrometheusRule is the file, with the labels that the values ask for.
+// Each PrometheusRule is its file, with the labels that the values ask for.
 func TestPrometheusRule(t *testing.T) {
 	t.Parallel()
-	var found []prometheusRule
+	found := map[string]ruleFile{}
 	for document := range strings.SplitSeq(everything(t), "\n---\n") {
 		if !strings.Contains(document, "kind: PrometheusRule") {
 			continue
@@ -71,19 +78,15 @@ func TestPrometheusRule(t *testing.T) {
 		if err := yaml.UnmarshalStrict([]byte(document), &object); err != nil {
 			t.Fatal(err)
 		}
-		found = append(found, object)
+		labels, _ := object.Metadata["labels"].(map[string]any)
+		component, _ := labels["app.kubernetes.io/component"].(string)
+		if labels["release"] != "prometheus" || object.APIVersion != "monitoring.coreos.com/v1" {
+			t.Errorf("%s: apiVersion %s, labels %v", component, object.APIVersion, labels)
+		}
+		found[component] = object.Spec
 	}
-	if len(found) != 1 {
-		t.Fatalf("there are %d", len(found))
-	}
-	if labels, _ := found[0].Metadata["labels"].(map[string]any); labels["release"] != "prometheus" || labels["app.kubernetes.io/component"] != "kms" {
-		t.Errorf("labels %v", labels)
-	}
-	if found[0].APIVersion != "monitoring.coreos.com/v1" {
-		t.Errorf("apiVersion %s", found[0].APIVersion)
-	}
-	if diff := cmp.Diff(alerts(t), found[0].Spec); diff != "" {
-		t.Errorf("its rules are not those of the file: %s", diff)
+	if diff := cmp.Diff(alerts(t), found); diff != "" {
+		t.Errorf("the rules are not those of the files: %s", diff)
 	}
 }
 
@@ -106,26 +109,34 @@ func metricsOf(t *testing.T, expr string) (names []string) {
 // Prometheus's own parser takes every expression, and every alert says how bad it is and what it means.
 func TestAlertsAreComplete(t *testing.T) {
 	t.Parallel()
-	seen := map[string]bool{}
-	for _, group := range alerts(t).Groups {
-		for _, r := range group.Rules {
-			if seen[r.Alert] || !strings.HasPrefix(r.Alert, "MooringKMS") {
-				t.Errorf("the name %s is there twice, or is not ours", r.Alert)
-			}
-			seen[r.Alert] = true
-			if severity := r.Labels["severity"]; severity != "critical" && severity != "warning" {
-				t.Errorf("%s has the severity %q", r.Alert, severity)
-			}
-			if r.Annotations["summary"] == "" {
-				t.Errorf("%s has no summary", r.Alert)
-			}
-			if len(metricsOf(t, r.Expr)) == 0 {
-				t.Errorf("%s reads no metric", r.Alert)
+	prefixes := map[string]string{"kms": "MooringKMS", "dns": "MooringDNS"}
+	for component, rules := range alerts(t) {
+		seen := map[string]bool{}
+		for _, group := range rules.Groups {
+			for _, r := range group.Rules {
+				if seen[r.Alert] || !strings.HasPrefix(r.Alert, prefixes[component]) {
+					t.Errorf("the name %s is there twice, or is not of %s", r.Alert, component)
+				}
+				seen[r.Alert] = true
+				r.complete(t)
 			}
 		}
+		if len(seen) == 0 {
+			t.Errorf("%s has no alert", component)
+		}
 	}
-	if len(seen) == 0 {
-		t.Error("there is no alert")
+}
+
+func (r rule) complete(t *testing.T) {
+	t.Helper()
+	if severity := r.Labels["severity"]; severity != "critical" && severity != "warning" {
+		t.Errorf("%s has the severity %q", r.Alert, severity)
+	}
+	if r.Annotations["summary"] == "" {
+		t.Errorf("%s has no summary", r.Alert)
+	}
+	if len(metricsOf(t, r.Expr)) == 0 {
+		t.Errorf("%s reads no metric", r.Alert)
 	}
 }
 
@@ -136,20 +147,24 @@ func TestAlertsFire(t *testing.T) {
 	if promtool == "" {
 		t.Skip("MOORING_PROMTOOL is not set: make chart sets it where promtool is installed")
 	}
-	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", filepath.Join("testdata", "kms-alerts.promtool.yaml")).CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
+	for component := range alerts(t) {
+		if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", filepath.Join("testdata", component+"-alerts.promtool.yaml")).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", component, err, out)
+		}
 	}
 }
 
 // What the alerts read is there: of ours each metric on the real program's /metrics, of kube-apiserver's each in its own code.
 func TestAlertsReadMetricsThatAreThere(t *testing.T) {
 	t.Parallel()
-	exported, theirs := scrapeKMS(t), apiserverMetrics(t)
-	for _, group := range alerts(t).Groups {
-		for _, r := range group.Rules {
-			for _, name := range metricsOf(t, r.Expr) {
-				if !slices.Contains(exported, name) && !slices.Contains(theirs, name) {
-					t.Errorf("%s reads %s, which nobody exports; there are %v", r.Alert, name, exported)
+	there := map[string][]string{"kms": append(scrapeKMS(t), apiserverMetrics(t)...), "dns": scrapeDNS(t)}
+	for component, rules := range alerts(t) {
+		for _, group := range rules.Groups {
+			for _, r := range group.Rules {
+				for _, name := range metricsOf(t, r.Expr) {
+					if !slices.Contains(there[component], name) {
+						t.Errorf("%s reads %s, which nobody exports; there are %v", r.Alert, name, there[component])
+					}
 				}
 			}
 		}
@@ -187,12 +202,57 @@ func scrapeKMS(t *testing.T) (names []string) {
 	return append(names, scrape(t, cloud, "mooring_barbican_compat_write_info", "--compat-write", "--legacy-key="+nobody)...)
 }
 
+// scrapeDNS runs the real program, has ExternalDNS ask it for a record, for one that can't be written and for a name outside every zone, and
+// returns the names of the metrics.
+func scrapeDNS(t *testing.T) (names []string) {
+	t.Helper()
+	cloud := target.Open(t)
+	client, err := cloud.Session(t, "demo").Client(t.Context(), openstack.DNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zone := target.Unique(t) + ".test"
+	if _, err := zones.Create(t.Context(), client, zones.CreateOpts{Name: zone + ".", Email: "hostmaster@" + zone}).Extract(); err != nil {
+		t.Fatal(openstack.Wrap(err))
+	}
+	p, admin := start(t, cloud, "designate-webhook", "--listen=127.0.0.1:0")
+	line, err := p.Said(t.Context(), "webhook listens")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, address, _ := strings.Cut(line, "address=")
+	externalDNS, err := externaldns.Connect(t.Context(), "http://"+address, "chart")
+	if err != nil {
+		t.Fatal(err)
+	}
+	many := make([]string, 1000) // beyond every quota of one recordset's records
+	for i := range many {
+		many[i] = fmt.Sprintf("2001:db8::%x", i+1)
+	}
+	_, err = externalDNS.Sync(t.Context(), endpoint.NewEndpoint("www."+zone, "A", "192.0.2.1"), endpoint.NewEndpoint("many."+zone, "AAAA", many...),
+		endpoint.NewEndpoint("www.elsewhere.example", "A", "192.0.2.1"))
+	if !externaldns.Soft(err) {
+		t.Fatalf("%v, want a soft error", err)
+	}
+	return metricNames(t, "http://"+admin+"/metrics")
+}
+
 // scrape runs the KMS plugin until it has a metric, and returns the names of all that it has.
 func scrape(t *testing.T, cloud *target.Cloud, until string, args ...string) (names []string) {
 	t.Helper()
-	p, err := process.Start(t.Context(), "barbican-kms", filepath.Join(setting(t, "MOORING_BIN"), "mooring"), nil, append([]string{
-		"barbican-kms", "--endpoint=unix://" + filepath.Join(t.TempDir(), "kms.sock"),
-		"--clouds-file=" + cloud.CloudsFile(), "--os-cloud=" + cloud.Name("demo"), "--admin-listen=127.0.0.1:0",
+	_, address := start(t, cloud, "barbican-kms", append([]string{"--endpoint=unix://" + filepath.Join(t.TempDir(), "kms.sock")}, args...)...)
+	target.Eventually(t, "the plugin exports "+until, func() bool {
+		names = metricNames(t, "http://"+address+"/metrics")
+		return slices.Contains(names, until)
+	})
+	return names
+}
+
+// start runs a mode of the real program, and returns it with the address of its admin endpoint.
+func start(t *testing.T, cloud *target.Cloud, mode string, args ...string) (p *process.Process, admin string) {
+	t.Helper()
+	p, err := process.Start(t.Context(), mode, filepath.Join(setting(t, "MOORING_BIN"), "mooring"), nil, append([]string{
+		mode, "--clouds-file=" + cloud.CloudsFile(), "--os-cloud=" + cloud.Name("demo"), "--admin-listen=127.0.0.1:0",
 	}, args...)...)
 	if err != nil {
 		t.Fatal(err)
@@ -202,12 +262,8 @@ func scrape(t *testing.T, cloud *target.Cloud, until string, args ...string) (na
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, address, _ := strings.Cut(line, "address=")
-	target.Eventually(t, "the plugin exports "+until, func() bool {
-		names = metricNames(t, "http://"+address+"/metrics")
-		return slices.Contains(names, until)
-	})
-	return names
+	_, admin, _ = strings.Cut(line, "address=")
+	return p, admin
 }
 
 // metricNames are the names at an URL, in the text form of Prometheus.

@@ -20,23 +20,34 @@ func TestGoldenManifests(t *testing.T) {
 	for _, name := range []string{"manila.yaml", "kms.yaml", "dns.yaml"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := "# Rendered from charts/mooring with manifests/values/" + name + " by \"make manifests\"; namespace.yaml comes before it.\n" +
-				rendered(t, "--values", filepath.Join(manifests, "values", name))
-			golden := filepath.Join(manifests, name)
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("%s is not what the chart renders (make manifests writes it again):\n%s", golden, diff)
-			}
+			goldenManifest(t, name, "# Rendered from charts/mooring with manifests/values/"+name+" by \"make manifests\"; namespace.yaml comes before it.\n"+
+				rendered(t, "--values", filepath.Join(manifests, "values", name)))
 		})
+	}
+}
+
+// What ExternalDNS's own chart makes of our values for it.
+func TestGoldenSidecar(t *testing.T) {
+	t.Parallel()
+	goldenManifest(t, filepath.Join("examples", "external-dns.yaml"),
+		"# Rendered from ExternalDNS's own chart with charts/mooring/examples/external-dns-sidecar.yaml by \"make manifests\".\n"+externalDNS(t))
+}
+
+func goldenManifest(t *testing.T, name, got string) {
+	t.Helper()
+	golden := filepath.Join(manifests, name)
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s is not what the chart renders (make manifests writes it again):\n%s", golden, diff)
 	}
 }
 
