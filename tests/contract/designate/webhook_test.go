@@ -38,6 +38,7 @@ func webhook(t *testing.T, session *openstack.Session, filter *externaldns.Filte
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
 	service := designate.New(session, designate.Options{Logger: logger, WantZone: filter.MatchZone, WantName: filter.Match})
+	t.Cleanup(service.Close)
 	handler, err := externaldns.NewHandler(externaldns.Options{Provider: service, Filter: filter, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
