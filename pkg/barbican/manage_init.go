@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -128,8 +129,7 @@ func (m *Manager) container(ctx context.Context, name, owner string) (string, er
 func (m *Manager) containers(ctx context.Context, name, owner string) (ids []string, err error) {
 	found, err := m.client.containersNamed(ctx, name, owner)
 	for i := range found {
-		_, id := cutLast(found[i].ContainerRef)
-		ids = append(ids, id)
+		ids = append(ids, path.Base(found[i].ContainerRef))
 	}
 	slices.Sort(ids)
 	return ids, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -101,7 +102,7 @@ func (m *Manager) unlisted(ctx context.Context, container, name, owner string) (
 		return nil, err
 	}
 	for i := range found {
-		_, id := cutLast(found[i].SecretRef)
+		id := path.Base(found[i].SecretRef)
 		if !slices.ContainsFunc(entries, func(e entry) bool { return e.secret == id }) {
 			ids = append(ids, id)
 		}
@@ -134,7 +135,7 @@ func (m *Manager) enter(ctx context.Context, container string, key *freshKey, na
 			return fmt.Errorf("%w: the entry %s of secret %s has gone from container %s", ErrRival, name, key.secret, container)
 		case len(rivals) == 0:
 			return nil
-		case rivals[0].less(own) || time.Now().After(deadline):
+		case rivals[0].compare(own) < 0 || time.Now().After(deadline):
 			return m.giveWay(ctx, container, own, key, rivals)
 		}
 		if err := poll.Sleep(ctx, 200*time.Millisecond); err != nil {
@@ -153,12 +154,13 @@ func rivalsOf(own entry, entries []entry) (rivals []entry, there bool) {
 			rivals = append(rivals, e)
 		}
 	}
-	slices.SortFunc(rivals, func(a, b entry) int { return cmp.Or(cmp.Compare(a.secret, b.secret), cmp.Compare(a.name, b.name)) })
+	slices.SortFunc(rivals, entry.compare)
 	return rivals, there
 }
 
-func (e entry) less(f entry) bool {
-	return cmp.Or(cmp.Compare(e.secret, f.secret), cmp.Compare(e.name, f.name)) < 0
+// compare is the order in which rivals give way: the first stays.
+func (e entry) compare(f entry) int {
+	return cmp.Or(cmp.Compare(e.secret, f.secret), cmp.Compare(e.name, f.name))
 }
 
 // giveWay takes an entry back. A key that was to be active only later has wrapped nothing, and goes, too.

@@ -25,12 +25,12 @@ func keysInit() *mode {
 }
 
 type keysInitOptions struct {
-	keys      keysOptions
 	clusterID string
 	name      string
 	readers   []string
 	store     string
 	endpoint  string
+	output    string
 }
 
 func (o *keysInitOptions) flags(f *pflag.FlagSet) {
@@ -39,7 +39,7 @@ func (o *keysInitOptions) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.readers, "reader", nil, "id of another OpenStack user who may read the keys, such as the plugin's; may be repeated")
 	f.StringVar(&o.store, "store", "", "name of the secret store where the key has to be; the project's admin chooses it, this only refuses any other")
 	f.StringVar(&o.endpoint, "endpoint", defaultKMSEndpoint, "socket of the plugin, for the EncryptionConfiguration")
-	f.StringVar(&o.keys.output, "output", "table", "table or json")
+	f.StringVar(&o.output, "output", "table", "table or json")
 }
 
 func (o *keysInitOptions) check(*Env) []error {
@@ -51,7 +51,7 @@ func (o *keysInitOptions) check(*Env) []error {
 	wrong := append(gather(
 		required("cluster-id", o.clusterID, "a name for the cluster that never changes"),
 		atMost("cluster-id", o.clusterID, longestCluster),
-		tableOrJSON(o.keys.output)), checkSockets([]string{o.endpoint})...)
+		tableOrJSON(o.output)), checkSockets([]string{o.endpoint})...)
 	if o.name == "" {
 		o.name = "mooring keyring of " + o.clusterID
 	}
@@ -81,7 +81,7 @@ type initiated struct {
 func (o *keysInitOptions) run(ctx context.Context, p *process) error {
 	line := p.progress()
 	line.show(0, 0, "making the keyring")
-	made, err := o.keys.manager(p, line).Init(ctx, barbican.InitSpec{ClusterID: o.clusterID, Name: o.name, Readers: o.readers, Store: o.store})
+	made, err := keyManager(p, line).Init(ctx, barbican.InitSpec{ClusterID: o.clusterID, Name: o.name, Readers: o.readers, Store: o.store})
 	line.clear()
 	if err != nil {
 		return fmt.Errorf("%w (it can be run again)", err)
@@ -91,7 +91,7 @@ func (o *keysInitOptions) run(ctx context.Context, p *process) error {
 		Flags:                   []string{"--keyring=" + made.Container, "--cluster-id=" + o.clusterID, "--allowed-creators=" + made.Creator, "--endpoint=" + o.endpoint},
 		EncryptionConfiguration: kms.EncryptionConfiguration(o.clusterID, o.endpoint),
 	}
-	if o.keys.output == "json" {
+	if o.output == "json" {
 		return showJSON(p.env.Stdout, out)
 	}
 	quoted := make([]string, len(out.Flags))

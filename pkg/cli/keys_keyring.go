@@ -55,8 +55,8 @@ func (o *keysOptions) policy() *barbican.Policy {
 	return &barbican.Policy{ActivationDelay: o.activationDelay, Creators: o.allowedCreators, AnyCreator: slices.Contains(o.allowedCreators, anyCreator)}
 }
 
-// manager is a manager that tells on stderr what it finds and does.
-func (o *keysOptions) manager(p *process, line *progress) *barbican.Manager {
+// keyManager tells on stderr what it finds and does.
+func keyManager(p *process, line *progress) *barbican.Manager {
 	return barbican.NewManager(barbican.NewClient(p.session()), func(text string) {
 		line.clear()
 		_, _ = fmt.Fprintln(p.env.Stderr, text)

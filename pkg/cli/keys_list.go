@@ -48,7 +48,7 @@ type listedKeyring struct {
 func (o *keysListOptions) run(ctx context.Context, p *process) error {
 	line := p.progress()
 	line.show(0, 0, "reading the keyring")
-	found, err := o.manager(p, line).List(ctx, o.container, o.policy())
+	found, err := keyManager(p, line).List(ctx, o.container, o.policy())
 	line.clear()
 	if err != nil {
 		return err

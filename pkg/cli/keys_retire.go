@@ -138,7 +138,7 @@ func (o *keysRetireOptions) run(ctx context.Context, p *process) error {
 	}
 	line := p.progress()
 	line.show(0, 0, "retiring the key")
-	got, err := o.manager(p, line).Retire(ctx, spec)
+	got, err := keyManager(p, line).Retire(ctx, spec)
 	line.clear()
 	if got == nil {
 		return err

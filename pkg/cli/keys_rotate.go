@@ -63,7 +63,7 @@ type rotated struct {
 func (o *keysRotateOptions) run(ctx context.Context, p *process) error {
 	line := p.progress()
 	defer line.clear()
-	manager := o.manager(p, line)
+	manager := keyManager(p, line)
 	line.show(0, 0, "making the key")
 	made, err := manager.Rotate(ctx, barbican.RotateSpec{Container: o.container, Policy: o.policy(), Store: o.store})
 	if err != nil {
