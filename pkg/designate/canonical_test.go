@@ -2,7 +2,9 @@ package designate_test
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -202,6 +204,19 @@ func TestRecordCanonical(t *testing.T) {
 		r, err := designate.Record{Name: "a.org", Type: designate.A, TTL: ttl, Targets: []string{"192.0.2.1"}}.Canonical(60)
 		if err != nil || r.TTL != want {
 			t.Errorf("TTL %d → %d, %v; want %d", ttl, r.TTL, err, want)
+		}
+	}
+}
+
+// Whatever is wanted, an error about it stays readable.
+func TestErrorsAreShort(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x y\n", 1<<18)
+	many := slices.Repeat([]string{long}, 1000)
+	for _, typ := range append(designate.Types(), "LOC", designate.Type(long)) {
+		_, err := designate.Record{Name: long, Type: typ, Targets: many}.Canonical(0)
+		if err == nil || len(err.Error()) > 5000 {
+			t.Errorf("%.10s: an error of %d bytes", typ, len(fmt.Sprint(err)))
 		}
 	}
 }

@@ -30,7 +30,9 @@ type RecordError struct {
 	Err  error
 }
 
-func (e *RecordError) Error() string { return fmt.Sprintf("%s %s: %v", e.Name, e.Type, e.Err) }
+func (e *RecordError) Error() string {
+	return fmt.Sprintf("%s %s: %v", shortened(e.Name), shortened(string(e.Type)), e.Err)
+}
 
 // Unwrap returns the cause.
 func (e *RecordError) Unwrap() error { return e.Err }
@@ -60,3 +62,12 @@ func (e *ApplyError) Error() string {
 
 // Unwrap returns the causes.
 func (e *ApplyError) Unwrap() []error { return e.Errs }
+
+// shortened is a text that somebody sent, which may be of any length, fit for an error: nobody reads a name of a megabyte.
+func shortened(text string) string {
+	const most = 120
+	if len(text) <= most {
+		return text
+	}
+	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(text[:most], ""), len(text))
+}

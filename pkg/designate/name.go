@@ -27,12 +27,12 @@ func CanonicalName(name string) (string, error) {
 	bare := strings.TrimSuffix(strings.TrimSpace(name), ".")
 	ascii, err := toASCII(bare)
 	if err != nil {
-		return "", fmt.Errorf("%w %q: %w", ErrName, name, err)
+		return "", fmt.Errorf("%w %q: %w", ErrName, shortened(name), err)
 	}
 	// The mapping of UTS 46 can make dots out of ideographic full stops, so the final one is cut once more.
 	ascii = strings.TrimSuffix(ascii, ".")
 	if err := checkName(ascii, true); err != nil {
-		return "", fmt.Errorf("%w %q: %w", ErrName, name, err)
+		return "", fmt.Errorf("%w %q: %w", ErrName, shortened(name), err)
 	}
 	return ascii, nil
 }
@@ -45,7 +45,7 @@ func CanonicalHost(name string) (string, error) {
 		return "", err
 	}
 	if strings.HasPrefix(host, "*") {
-		return "", fmt.Errorf("%w %q: a wildcard can't be the value of a record", ErrName, name)
+		return "", fmt.Errorf("%w %q: a wildcard can't be the value of a record", ErrName, shortened(name))
 	}
 	return host, nil
 }
@@ -113,9 +113,9 @@ func checkLabel(label string) error {
 	case label == "":
 		return errors.New("it has an empty label")
 	case len(label) > maxLabelLength:
-		return fmt.Errorf("label %q has %d characters, at most %d are allowed", label, len(label), maxLabelLength)
+		return fmt.Errorf("label %q has %d characters, at most %d are allowed", shortened(label), len(label), maxLabelLength)
 	case label[0] == '-' || label[len(label)-1] == '-':
-		return fmt.Errorf("label %q begins or ends with a hyphen", label)
+		return fmt.Errorf("label %q begins or ends with a hyphen", shortened(label))
 	}
 	for i := range len(label) {
 		if !isLabelByte(label[i]) {

@@ -62,7 +62,7 @@ func CanonicalTarget(t Type, value string) (string, error) {
 	case NAPTR:
 		return canonicalNAPTR(value)
 	default:
-		return "", fmt.Errorf("%w %q", ErrType, t)
+		return "", fmt.Errorf("%w %q", ErrType, shortened(string(t)))
 	}
 }
 
@@ -97,15 +97,20 @@ func ReadTarget(t Type, wire string) string {
 	return wire
 }
 
+// maxBadTargets is how many bad values of one record are told.
+const maxBadTargets = 5
+
 // CanonicalTargets returns the canonical values sorted and without duplicates, because a recordset is a set.
-// Errors name every bad value.
+// Errors name the first bad values.
 func CanonicalTargets(t Type, values []string) ([]string, error) {
 	out := make([]string, 0, len(values))
 	var errs []error
 	for _, value := range values {
 		target, err := CanonicalTarget(t, value)
 		if err != nil {
-			errs = append(errs, err)
+			if errs = append(errs, err); len(errs) == maxBadTargets {
+				break
+			}
 			continue
 		}
 		out = append(out, target)
@@ -121,17 +126,17 @@ func sortedSet(list []string) []string {
 func canonicalAddress(t Type, value string) (string, error) {
 	addr, err := netip.ParseAddr(strings.TrimSpace(value))
 	if err != nil || addr.Zone() != "" {
-		return "", fmt.Errorf("%w for %s: %q is not an IP address", ErrTarget, t, value)
+		return "", fmt.Errorf("%w for %s: %q is not an IP address", ErrTarget, t, shortened(value))
 	}
 	if t == A {
 		if addr = addr.Unmap(); !addr.Is4() {
-			return "", fmt.Errorf("%w for A: %q is an IPv6 address", ErrTarget, value)
+			return "", fmt.Errorf("%w for A: %q is an IPv6 address", ErrTarget, shortened(value))
 		}
 		if addr.IsUnspecified() {
-			return "", fmt.Errorf("%w for A: %q can't be the address of a host", ErrTarget, value)
+			return "", fmt.Errorf("%w for A: %q can't be the address of a host", ErrTarget, shortened(value))
 		}
 	} else if !addr.Is6() {
-		return "", fmt.Errorf("%w for AAAA: %q is an IPv4 address", ErrTarget, value)
+		return "", fmt.Errorf("%w for AAAA: %q is an IPv4 address", ErrTarget, shortened(value))
 	}
 	return addr.String(), nil
 }
@@ -141,7 +146,7 @@ func canonicalAddress(t Type, value string) (string, error) {
 func canonicalNumbered(t Type, value string, n int) (string, error) {
 	fields := strings.Fields(value)
 	if len(fields) != n+1 {
-		return "", fmt.Errorf("%w for %s: %q must be %d numbers and a host name", ErrTarget, t, value, n)
+		return "", fmt.Errorf("%w for %s: %q must be %d numbers and a host name", ErrTarget, t, shortened(value), n)
 	}
 	out := make([]string, 0, n+1)
 	for _, f := range fields[:n] {
@@ -164,7 +169,7 @@ func canonicalNumbered(t Type, value string, n int) (string, error) {
 func number16(t Type, s string) (string, error) {
 	v, err := strconv.ParseUint(s, 10, 16)
 	if err != nil {
-		return "", fmt.Errorf("%w for %s: %q is not a number from 0 to 65535", ErrTarget, t, s)
+		return "", fmt.Errorf("%w for %s: %q is not a number from 0 to 65535", ErrTarget, t, shortened(s))
 	}
 	return strconv.FormatUint(v, 10), nil
 }
@@ -210,12 +215,12 @@ func canonicalNAPTR(value string) (string, error) {
 	}
 	fields[2] = strings.ToUpper(fields[2]) // flags mean the same in both cases, and Designate takes capitals only
 	if strings.Trim(fields[2], "APSU") != "" {
-		return "", fmt.Errorf("%w for NAPTR: flags %q: only A, P, S and U are known", ErrTarget, fields[2])
+		return "", fmt.Errorf("%w for NAPTR: flags %q: only A, P, S and U are known", ErrTarget, shortened(fields[2]))
 	}
 	out := []string{order, preference}
 	for _, text := range fields[2:5] {
 		if text == "" || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`"();\`, c) }) {
-			return "", fmt.Errorf("%w for NAPTR: Designate can't publish the string %q: only printable ASCII without blanks and %s, and not nothing", ErrTarget, text, `"();\`)
+			return "", fmt.Errorf("%w for NAPTR: Designate can't publish the string %q: only printable ASCII without blanks and %s, and not nothing", ErrTarget, shortened(text), `"();\`)
 		}
 		out = append(out, quoteText(text))
 	}
@@ -235,7 +240,7 @@ func wireNAPTR(canonical string) string {
 // naptrFields cuts a NAPTR value into its six fields; quoted strings lose their quotes and escapes.
 func naptrFields(value string) ([6]string, error) {
 	var fields [6]string
-	bad := fmt.Errorf("%w for NAPTR: %q must be order, preference, flags, services, regexp and replacement", ErrTarget, value)
+	bad := fmt.Errorf("%w for NAPTR: %q must be order, preference, flags, services, regexp and replacement", ErrTarget, shortened(value))
 	rest, n := strings.TrimSpace(value), 0
 	for ; rest != "" && n < len(fields); n++ {
 		var b strings.Builder

@@ -171,7 +171,7 @@ func unescape(in string, b *strings.Builder) (int, error) {
 		return 2, nil
 	}
 	if len(in) < 4 {
-		return 0, fmt.Errorf("%w: escape %q has fewer than three digits", ErrTXT, in)
+		return 0, fmt.Errorf("%w: escape %q has fewer than three digits", ErrTXT, shortened(in))
 	}
 	value := 0
 	for _, d := range []byte(in[1:4]) {

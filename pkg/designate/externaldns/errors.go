@@ -9,13 +9,14 @@ import (
 	"mooring/pkg/openstack"
 )
 
-// Errors about requests that ExternalDNS can't have sent. Only these have a 4xx.
+// Errors about requests. Those that ExternalDNS can't have sent, and only they, have a 4xx.
 var (
 	errMalformed   = errors.New("malformed request")
 	errTooLarge    = errors.New("request body too large")
 	errMediaType   = errors.New("unsupported media type")
 	errAcceptable  = errors.New("not acceptable")
 	errUnsupported = errors.New("unsupported method")
+	errBusy        = errors.New("too many requests at once")
 )
 
 // statusRule maps one class of errors to a status.
@@ -30,10 +31,11 @@ type statusRule struct {
 func statusRules() []statusRule {
 	return []statusRule{
 		{errMalformed, http.StatusBadRequest, "malformed request"},
-		{errTooLarge, http.StatusRequestEntityTooLarge, "body too large"},
+		{errTooLarge, http.StatusInternalServerError, "body too large"}, // so many records are no reason to exit
 		{errMediaType, http.StatusUnsupportedMediaType, "unsupported media type"},
 		{errAcceptable, http.StatusNotAcceptable, "not acceptable"},
 		{errUnsupported, http.StatusMethodNotAllowed, "unsupported method"},
+		{errBusy, http.StatusServiceUnavailable, "too many requests"},
 		{designate.ErrBudget, http.StatusInternalServerError, "time budget"},
 		{designate.ErrReading, http.StatusServiceUnavailable, "still reading"},
 		{context.Canceled, http.StatusServiceUnavailable, "canceled"},
@@ -50,6 +52,8 @@ func statusRules() []statusRule {
 		{designate.ErrName, http.StatusInternalServerError, "invalid name"},
 		{designate.ErrTarget, http.StatusInternalServerError, "invalid target"},
 		{designate.ErrType, http.StatusInternalServerError, "unsupported type"},
+		{designate.ErrShared, http.StatusInternalServerError, "CNAME beside another"},
+		{designate.ErrMark, http.StatusInternalServerError, "no ownership record"},
 	}
 }
 

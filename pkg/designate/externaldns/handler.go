@@ -53,7 +53,9 @@ type Options struct {
 //	POST /adjustendpoints  200  the endpoints in canonical form
 //	POST /records          204  applies changes
 //
-// An error has a status of the table in errors.go and a JSON body {"error": "…"}.
+// An error has a status of the table in errors.go and a JSON body {"error": "…"}. A 4xx makes ExternalDNS exit, so it says only that the request is not
+// one of the protocol. Whatever somebody can make a source of ExternalDNS want, be it a negative TTL, a type that there is not or a name of a
+// megabyte, is well-formed: it fails alone, and softly.
 type Handler struct {
 	options Options
 	filter  []byte
@@ -75,8 +77,8 @@ func NewHandler(o Options) (*Handler, error) {
 	}
 	h := &Handler{options: o, filter: filter, mux: http.NewServeMux(), metrics: newMetrics(o.Registerer)}
 	h.mux.HandleFunc("/{$}", h.route(map[string]action{http.MethodGet: h.negotiate}))
-	h.mux.HandleFunc("/records", h.route(map[string]action{http.MethodGet: h.getRecords, http.MethodPost: h.applyChanges}))
-	h.mux.HandleFunc("/adjustendpoints", h.route(map[string]action{http.MethodPost: h.adjustEndpoints}))
+	h.mux.HandleFunc("/records", h.route(map[string]action{http.MethodGet: bounded(h.getRecords), http.MethodPost: bounded(h.applyChanges)}))
+	h.mux.HandleFunc("/adjustendpoints", h.route(map[string]action{http.MethodPost: bounded(h.adjustEndpoints)}))
 	return h, nil
 }
 
@@ -265,7 +267,7 @@ func decode(r *http.Request, v any) error {
 		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 			return fmt.Errorf("%w: more than %d bytes", errTooLarge, tooLarge.Limit)
 		}
-		return fmt.Errorf("%w: reading the body: %w", errMalformed, err)
+		return fmt.Errorf("reading the body: %w", err)
 	}
 	if len(bytes.TrimSpace(body)) == 0 {
 		return fmt.Errorf("%w: the body is empty", errMalformed)
