@@ -211,8 +211,8 @@ func TestRecordCanonical(t *testing.T) {
 // Whatever is wanted, an error about it stays readable.
 func TestErrorsAreShort(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("x y\n", 1<<18)
-	many := slices.Repeat([]string{long}, 1000)
+	long := strings.Repeat("x y\n", 1<<14)
+	many := slices.Repeat([]string{long}, 100)
 	for _, typ := range append(designate.Types(), "LOC", designate.Type(long)) {
 		_, err := designate.Record{Name: long, Type: typ, Targets: many}.Canonical(0)
 		if err == nil || len(err.Error()) > 5000 {
