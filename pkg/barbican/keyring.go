@@ -1,6 +1,7 @@
 package barbican
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,7 +77,7 @@ type Options struct {
 	// for what may pass at any moment (so that a plugin that was restarted in an outage serves soon after it), and up to half a
 	// minute for what somebody has to mend. So may its Spread: up to a tenth more.
 	Policy Policy
-	// StateFile keeps the highest key that was ever active over restarts; empty: nothing does.
+	// StateFile keeps the highest key that was ever active, and the last list, over restarts; empty: nothing does.
 	StateFile string
 	// ClusterID ties ciphertexts to the cluster. It must never change once data was written.
 	ClusterID string
@@ -103,7 +105,8 @@ type Keyring struct {
 	busy    [lanes]bool     // a task is under way; its outcome comes through done
 	done    chan outcome
 	waiting map[KeyRef][]chan<- struct{}
-	saved   KeyRef // the mark that the state file has
+	saved   []byte // what the state file has
+	unsaved unsaved
 	told    told
 }
 
@@ -150,17 +153,14 @@ func New(source fetcher, o Options) (*Keyring, error) {
 		}
 		o.Policy.Trusted = true
 	}
-	var mark KeyRef
-	if o.StateFile != "" {
-		var err error
-		if mark, err = readMark(o.StateFile); err != nil {
-			return nil, fmt.Errorf("keyring: %w", err)
-		}
+	past, saved, err := o.past()
+	if err != nil {
+		return nil, fmt.Errorf("keyring: %w", err)
 	}
 	now := time.Now()
 	k := &Keyring{
 		options: o, source: source, logger: o.Logger, asked: make(chan demand), ended: make(chan struct{}),
-		ring: NewRing(o.Policy, mark, now), keys: map[string]*key{}, done: make(chan outcome, lanes), waiting: map[KeyRef][]chan<- struct{}{}, saved: mark,
+		ring: NewRing(o.Policy, past.mark, now).Remembering(past), keys: map[string]*key{}, done: make(chan outcome, lanes), waiting: map[KeyRef][]chan<- struct{}{}, saved: saved,
 	}
 	k.metrics = newMetrics(o.Registerer, &k.current)
 	if o.List == nil {
@@ -168,6 +168,17 @@ func New(source fetcher, o Options) (*Keyring, error) {
 	}
 	k.publish(now)
 	return k, nil
+}
+
+// past is what the state file has.
+func (o *Options) past() (m memory, saved []byte, err error) {
+	if o.StateFile == "" {
+		return m, nil, nil
+	}
+	if m, err = readMemory(o.StateFile); err == nil && m.mark != (KeyRef{}) {
+		saved, err = m.encode()
+	}
+	return m, saved, err
 }
 
 func defaultWait(why Failure, n int) time.Duration {
@@ -190,7 +201,7 @@ func (k *Keyring) Run(ctx context.Context) error {
 	for {
 		now := time.Now()
 		k.ring = k.ring.Advance(now)
-		k.save(ctx) // before anything is written with the key: a restart has to know
+		k.save(ctx, now) // before anything is written with the key: a restart has to know
 		k.publish(now)
 		k.release(now)
 		k.tell(ctx)
@@ -219,6 +230,9 @@ func (k *Keyring) rest(now time.Time) time.Duration {
 	until := now.Add(longest)
 	if turn, ok := k.ring.Turn(now); ok && turn.Before(until) {
 		until = turn
+	}
+	if next := k.unsaved.next; next.After(now) && next.Before(until) {
+		until = next
 	}
 	if wake, ok := k.ring.Wake(now); ok && !k.busy[polling] && wake.Before(until) {
 		until = wake
@@ -375,18 +389,41 @@ func (k *Keyring) test(held *key) error {
 	return nil
 }
 
-// save keeps the mark over restarts. When it fails the key is used all the same (that nodes switch together counts more), and it
-// is tried again with every turn of the loop.
-func (k *Keyring) save(ctx context.Context) {
-	mark := k.ring.Mark()
-	if k.options.StateFile == "" || mark == k.saved {
+// unsaved is that the state file could not be written.
+type unsaved struct {
+	why  syscall.Errno
+	told time.Time
+	next time.Time // when it is tried again; zero: at once
+}
+
+const (
+	saveAgain = time.Minute // after a failure
+	saveTold  = time.Hour   // a failure that lasts is told again
+)
+
+// save keeps the ring's memory over restarts. When that fails the keys are used all the same: that nodes switch together counts more.
+func (k *Keyring) save(ctx context.Context, now time.Time) {
+	m := k.ring.memory()
+	if k.options.StateFile == "" || m.mark == (KeyRef{}) || now.Before(k.unsaved.next) {
 		return
 	}
-	if err := writeMark(k.options.StateFile, mark); err != nil {
-		k.metrics.unsaved(true)
+	data, err := m.encode()
+	if err == nil && bytes.Equal(data, k.saved) {
+		return
+	}
+	if err == nil {
+		err = writeState(k.options.StateFile, data)
+	}
+	if err == nil {
+		k.metrics.unsaved(false)
+		k.saved, k.unsaved = data, unsaved{}
+		return
+	}
+	k.metrics.unsaved(true)
+	k.unsaved.next = now.Add(saveAgain)
+	why, _ := errors.AsType[syscall.Errno](err)
+	if k.unsaved.told.IsZero() || why != k.unsaved.why || now.Sub(k.unsaved.told) >= saveTold {
+		k.unsaved.why, k.unsaved.told = why, now
 		k.logger.ErrorContext(ctx, "the state file can't be written: until it can, a restart does not know which key was active", slog.Any("error", err))
-		return
 	}
-	k.metrics.unsaved(false)
-	k.saved = mark
 }

@@ -551,7 +551,14 @@ func TestStateFileThatCanNotBeWritten(t *testing.T) {
 	file := filepath.Join(dir, "state.json")
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewRegistry()
-		k := run(t, &store{keys: []ListedKey{before(1, uuidA)}}, func(o *Options) { o.StateFile, o.Registerer = file, registry })
+		var log logtest.Buffer
+		k := run(t, &store{keys: []ListedKey{before(1, uuidA)}}, func(o *Options) {
+			o.StateFile, o.Registerer, o.Logger = file, registry, slog.New(slog.NewTextHandler(&log, nil))
+		})
+		time.Sleep(150 * time.Minute)
+		if n := strings.Count(log.String(), "the state file can't be written"); n != 3 {
+			t.Errorf("told %d times in two hours and a half:\n%s", n, log.String())
+		}
 		if got := generation(t, k); got != 1 || gathered(t, registry)["mooring_barbican_state_file_unsaved"] != 1 {
 			t.Errorf("generation %d, %v", got, gathered(t, registry))
 		}
@@ -568,17 +575,27 @@ func TestStateFileThatCanNotBeWritten(t *testing.T) {
 	})
 }
 
-func FuzzParseMark(f *testing.F) {
+func FuzzParseMemory(f *testing.F) {
 	f.Add([]byte(`{"version":1,"key":"` + uuidA + `","generation":7}`))
 	f.Add([]byte(`{"version":1,"key":"` + uuidA + `","generation":-1}`))
+	f.Add([]byte(`{"version":1,"key":"` + uuidA + `","generation":1,"owner":"o","keys":[{"key":"` + uuidA + `","generation":1,"creator":"o","created":"2026-01-01T00:00:00Z","met":"2026-01-01T00:00:00Z"}]}`))
 	f.Add([]byte("[]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		mark, err := parseMark(data)
+		m, err := parseMemory(data)
 		if err != nil {
 			return
 		}
-		if ref, err := ParseKeyID(mark.KeyID()); err != nil || ref != mark {
-			t.Errorf("%s is read as %v", data, mark)
+		for _, k := range append(m.keys, keyMemory{ListedKey: ListedKey{Ref: m.mark}}) {
+			if ref, err := ParseKeyID(k.Ref.KeyID()); err != nil || ref != k.Ref {
+				t.Errorf("%s is read as %v", data, k.Ref)
+			}
+		}
+		written, err := m.encode()
+		if err != nil {
+			return // a time that JSON can't write
+		}
+		if again, err := parseMemory(written); err != nil || again.mark != m.mark || len(again.keys) != len(m.keys) {
+			t.Errorf("%s is written as %s: %v", data, written, err)
 		}
 	})
 }
@@ -686,4 +703,72 @@ func FuzzParseKeyringFile(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestKeyringThatIsRefused restarts a plugin that may not read its keyring any more, but the keys.
+func TestKeyringThatIsRefused(t *testing.T) {
+	t.Parallel()
+	for policy, want := range map[Revocation]struct{ writes, reads bool }{Serve: {true, true}, StopWrites: {reads: true}, StopAll: {}} {
+		t.Run(policy.String(), func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "state.json")
+			with := func(o *Options) { o.StateFile, o.Policy.OnRevocation = file, policy }
+			var wrapped []byte
+			synctest.Test(t, func(t *testing.T) {
+				s := &store{keys: []ListedKey{before(2, uuidB), before(1, uuidA)}}
+				k := run(t, s, with)
+				s.change(func(s *store) { s.keys = append(s.keys, made(3, uuidC)) })
+				time.Sleep(2 * time.Minute) // it is not active yet, and won't be
+				var err error
+				if wrapped, err = sealWith(k, KeyRef{uuidA, 1}); err != nil {
+					t.Fatal(err)
+				}
+			})
+			synctest.Test(t, func(t *testing.T) {
+				var log logtest.Buffer
+				registry := prometheus.NewRegistry()
+				s := &store{keys: []ListedKey{before(2, uuidB), before(1, uuidA)}, listErr: away()}
+				k := run(t, s, with, func(o *Options) {
+					o.Registerer, o.Logger = registry, slog.New(slog.NewTextHandler(&log, nil))
+				})
+				time.Sleep(time.Hour)
+				if _, err := k.Status(); !errors.Is(err, ErrNotReady) {
+					t.Errorf("an outage: %v", err)
+				}
+				s.change(func(s *store) { s.listErr = forbidden() })
+				time.Sleep(time.Hour)
+				_, err := k.Decrypt(t.Context(), KeyRef{uuidA, 1}.KeyID(), wrapped)
+				if (err == nil) != want.reads {
+					t.Errorf("Decrypt: %v", err)
+				}
+				if got := generation(t, k); (got == 2) != want.writes || got != 2 && got != 0 {
+					t.Errorf("generation %d is active", got)
+				}
+				metrics := gathered(t, registry)
+				if recalled := metrics["mooring_barbican_recalled"] == 1; recalled != want.reads || metrics["mooring_barbican_revoked"] != 1 {
+					t.Errorf("%v", metrics)
+				}
+				if want.reads != strings.Contains(log.String(), "state file remembers") {
+					t.Errorf("it says %s", log.String())
+				}
+				if _, err := k.Decrypt(t.Context(), KeyRef{uuidC, 9}.KeyID(), wrapped); errors.Is(err, ErrUnknownKey) {
+					t.Errorf("it takes its memory for the keyring: %v", err)
+				}
+				s.change(func(s *store) { s.listErr = nil })
+				time.Sleep(2 * time.Minute)
+				if got := generation(t, k); got != 2 || gathered(t, registry)["mooring_barbican_recalled"] != 0 || gathered(t, registry)["mooring_barbican_revoked"] != 0 {
+					t.Errorf("afterwards generation %d is active: %v", got, k.Ready())
+				}
+			})
+		})
+	}
+}
+
+// sealWith wraps with a key that need not be active.
+func sealWith(k *Keyring, ref KeyRef) ([]byte, error) {
+	held := k.current.Load().keys[ref.KeyID()]
+	if held == nil {
+		return nil, ErrNotReady
+	}
+	return k.seal(held, testDEK())
 }

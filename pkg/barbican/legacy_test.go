@@ -488,7 +488,8 @@ func TestNoWayBackToTheLegacyFormat(t *testing.T) {
 	if _, err := NewTakeover(&vault{}, nil, o); err != nil {
 		t.Errorf("nothing was active yet: %v", err)
 	}
-	if err := writeMark(file, KeyRef{Secret: uuidB, Generation: 3}); err != nil {
+	data, err := memory{mark: KeyRef{Secret: uuidB, Generation: 3}}.encode()
+	if err := errors.Join(err, writeState(file, data)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := NewTakeover(&vault{}, nil, o); !errors.Is(err, ErrStateFile) || !strings.Contains(err.Error(), "generation 3") {

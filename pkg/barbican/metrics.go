@@ -18,7 +18,7 @@ import (
 type metrics struct {
 	current *atomic.Pointer[snapshot]
 
-	keys, unlocked, active, generation, created, expires, age, countdown, strange, revoked, stale, ahead, clock *prometheus.Desc
+	keys, unlocked, active, generation, created, expires, age, countdown, strange, revoked, recalled, stale, ahead, clock *prometheus.Desc
 
 	fetched, polled, errors *prometheus.CounterVec
 	misses                  prometheus.Counter
@@ -47,6 +47,7 @@ func newMetrics(r prometheus.Registerer, current *atomic.Pointer[snapshot]) *met
 		countdown:  gauge("activation_countdown_seconds", "Time until the next generation becomes active; left out when none is to come."),
 		strange:    gauge("strange_entries", "Entries of the keyring that are no generations and are ignored."),
 		revoked:    gauge("revoked", "1 when Barbican has refused the keyring or its active key for good."),
+		recalled:   gauge("recalled", "1 while the keys are those that the state file remembers, since Barbican has refused the keyring ever since the start."),
 		stale:      gauge("stale", "1 when the last good poll is longer ago than --max-staleness allows."),
 		ahead:      gauge("clock_ahead_seconds", "How far the clock by which keys become active is ahead of this machine's."),
 		clock:      gauge("clock_info", "1 for the clock by which keys become active: barbican, keystone, or local for want of both.", "clock"),
@@ -66,7 +67,7 @@ func newMetrics(r prometheus.Registerer, current *atomic.Pointer[snapshot]) *met
 
 // Describe implements [prometheus.Collector].
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.keys, m.unlocked, m.active, m.generation, m.created, m.expires, m.age, m.countdown, m.strange, m.revoked, m.stale, m.ahead, m.clock} {
+	for _, d := range []*prometheus.Desc{m.keys, m.unlocked, m.active, m.generation, m.created, m.expires, m.age, m.countdown, m.strange, m.revoked, m.recalled, m.stale, m.ahead, m.clock} {
 		out <- d
 	}
 	for _, c := range m.counters() {
@@ -121,6 +122,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	set(m.age, now.Sub(v.good).Seconds())
 	set(m.strange, float64(v.strange))
 	set(m.revoked, truth(v.revoked != nil))
+	set(m.recalled, truth(v.recalled))
 	set(m.stale, truth(v.stale))
 	set(m.ahead, v.ahead.Seconds())
 	set(m.clock, 1, string(v.clock))

@@ -28,18 +28,21 @@ const (
 //     come. The ring never goes back to a lower generation, nor to another key of the same one: the mark, which outlives the process.
 //   - Without a mark and without an active key nothing is known of what was written last: then a higher generation that can't be
 //     fetched at the moment is waited for. One that can't be fetched at all is passed over.
+//   - A key that comes into a keyring that was known without it waits until others must have seen it, too, see activation.
 //   - A key that was only seen in its first minute does not become active before it is listed again: it may have been taken back.
 //   - A key that leaves the list stays held, to open what it wrapped, and can't become active. The active one stays active until
 //     a higher generation takes over; that it has left is evidence of a revocation.
 //   - Definite refusals that are repeated over a window are a revocation: see Revocation.
 type Ring struct {
-	policy  Policy
-	keys    map[KeyRef]keyState
-	strange []string
-	owner   string // who lists
-	clock   reading
-	active  KeyRef // zero: none
-	mark    KeyRef // the highest key that was ever active; zero: none that is known of
+	policy   Policy
+	keys     map[KeyRef]keyState
+	strange  []string
+	owner    string // who lists
+	clock    reading
+	active   KeyRef // zero: none
+	mark     KeyRef // the highest key that was ever active; zero: none that is known of
+	past     memory // what an earlier process knew
+	recalled bool   // the keys are those of the past: the keyring is refused
 
 	nextList  time.Time // zero: at once
 	nextCheck time.Time
@@ -59,10 +62,11 @@ type Ring struct {
 type keyState struct {
 	ListedKey
 
-	unread   bool // only the name is known
-	gone     bool // no longer listed
-	disputed bool // another key has the same generation
-	settled  bool // listed when no run that made it could still take it back
+	unread   bool      // only the name is known
+	gone     bool      // no longer listed
+	disputed bool      // another key has the same generation
+	settled  bool      // listed when no run that made it could still take it back
+	met      time.Time // when it came into a keyring that was known without it, by this machine's clock; zero: it was there before
 	held     bool
 	wanted   bool // somebody waits for it
 	err      error
@@ -117,9 +121,12 @@ func (r Ring) with(ref KeyRef, change func(*keyState)) Ring {
 
 // Listed is the event that the keyring was listed.
 func (r Ring) Listed(l *Listing, now time.Time) Ring {
+	before, knew := r.keys, r.listed || r.mark != (KeyRef{})
 	keys, again := r.merged(l)
-	r.keys, r.strange, r.owner, r.listed, r.trouble, r.container = keys, l.Strange, l.Owner, true, nil, evidence{}
+	r.keys, r.strange, r.owner, r.listed, r.trouble, r.container, r.recalled = keys, l.Strange, l.Owner, true, nil, evidence{}, false
 	r.settleDisputes()
+	r.meet(before, knew, now)
+	r.past = memory{}
 	r.lookAtClock(l, now)
 	r.settle(now)
 	if !r.policy.Trusted {
@@ -224,6 +231,7 @@ func (r Ring) ListFailed(err error, now time.Time) Ring {
 	r.trouble = err
 	if refused(err) {
 		r.container = r.container.with(err, now)
+		r = r.recall()
 	}
 	return r.polled(true, classify(err), now)
 }
@@ -290,15 +298,13 @@ func (r Ring) aboveMark(ref KeyRef) bool {
 
 // mayWrite says whether a key may be active by all but being held.
 func (r Ring) mayWrite(k keyState, now time.Time) bool {
-	return r.candidate(k, now) && k.settled && !r.activation(k).After(r.Cloud(now))
+	return r.candidate(k, now) && k.settled && !r.activation(k, now).After(r.Cloud(now))
 }
 
 // candidate says whether a key may be active, now or later.
 func (r Ring) candidate(k keyState, now time.Time) bool {
 	return !k.gone && !k.ReadOnly && !k.disputed && r.refusal(k) == nil && !r.expired(k, now)
 }
-
-func (r Ring) activation(k keyState) time.Time { return k.Activation(r.policy.delay()) }
 
 // refusal is why a key that is listed is not used at all; nil if it is.
 func (r Ring) refusal(k keyState) error {
@@ -421,7 +427,7 @@ func (r Ring) Turn(now time.Time) (time.Time, bool) {
 	var turn earliest
 	for _, k := range r.keys {
 		if k.held && k.Ref.Generation > r.active.Generation && r.aboveMark(k.Ref) && r.candidate(k, now) {
-			turn.after(r.local(r.activation(k), now), now)
+			turn.after(r.local(r.activation(k, now), now), now)
 		}
 	}
 	if k, ok := r.keys[r.active]; ok && !k.Expires.IsZero() {

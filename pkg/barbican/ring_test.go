@@ -177,7 +177,7 @@ func TestRing(t *testing.T) {
 
 		"the active one has gone":          {ringAt{serving.Listed(listing(epoch(), old(1, uuidA)), epoch()), 0}, look{Active: 2, Mark: 2, Wake: testPoll, Turn: -1, Complete: true}},
 		"an older one has gone: nothing":   {ringAt{serving.Listed(listing(epoch(), old(2, uuidB)), epoch()), 0}, look{Active: 2, Mark: 2, Wake: testPoll, Turn: -1, Complete: true}},
-		"gone, then a new one":             {ringAt{serving.Listed(listing(epoch(), old(3, uuidC), old(1, uuidA)), epoch()).Held(c), 0}, look{Active: 3, Mark: 3, Wake: testPoll, Turn: -1, Complete: true}},
+		"gone, then an old one":            {ringAt{serving.Listed(listing(epoch(), old(3, uuidC), old(1, uuidA)), epoch()).Held(c), 0}, look{Active: 2, Mark: 2, Wake: testPoll, Turn: testDelay / 2, Complete: true}},
 		"one to come has gone: never used": {ringAt{next.Held(a).Held(b).Advance(epoch()).Listed(listing(epoch(), old(1, uuidA)), epoch()), testDelay}, look{Active: 1, Mark: 1, Due: "list", Turn: -1, Complete: true}},
 		"all is empty":                     {ringAt{serving.Listed(listing(epoch()), epoch()), 0}, look{Active: 2, Mark: 2, Wake: testPoll, Turn: -1, Complete: true}},
 		"somebody else's key is no news":   {ringAt{one.Held(c).Held(KeyRef{uuidB, 1}).Failed(b, away(), epoch()), 0}, look{Due: "fetch 1", Lack: ErrNotReady}},
@@ -204,6 +204,67 @@ func TestRing(t *testing.T) {
 	}
 }
 
+// TestLateKeys puts keys into a keyring that are older than that.
+func TestLateKeys(t *testing.T) {
+	t.Parallel()
+	a, b := KeyRef{uuidA, 1}, KeyRef{uuidB, 2}
+	const half = testDelay / 2
+	first := func(now time.Time) *Listing { return listing(now, old(1, uuidA)) }
+	with := func(now time.Time, k ListedKey) *Listing { return listing(now, k, old(1, uuidA)) }
+	knowing := func(now time.Time) Ring {
+		return NewRing(testPolicy(), KeyRef{}, now).Listed(first(now), now).Held(a).Advance(now)
+	}
+	restarted := func(r Ring, now time.Time) Ring {
+		return NewRing(testPolicy(), r.memory().mark, now).Remembering(r.memory())
+	}
+	meets := func(r Ring, k ListedKey) Ring { return r.Listed(with(at(time.Hour), k), at(time.Hour)).Held(a).Held(b) }
+	dated := old(2, uuidB)
+	dated.NotBefore = at(time.Hour + 2*time.Minute)
+	for name, tc := range map[string]struct {
+		ring Ring
+		want time.Duration // after the hour
+	}{
+		"new":                             {meets(knowing(epoch()), gen(2, uuidB, at(time.Hour-time.Minute))), testDelay - time.Minute},
+		"met late":                        {meets(knowing(epoch()), gen(2, uuidB, at(time.Hour-8*time.Minute))), half},
+		"met very late":                   {meets(knowing(epoch()), gen(2, uuidB, at(time.Hour-11*time.Minute))), half},
+		"old":                             {meets(knowing(epoch()), old(2, uuidB)), half},
+		"old, with an instant":            {meets(knowing(epoch()), dated), half},
+		"met before a restart":            {meets(restarted(meets(knowing(epoch()), old(2, uuidB)), at(time.Hour+time.Minute)), old(2, uuidB)), half},
+		"met in a restart":                {meets(restarted(knowing(epoch()), at(time.Hour)), old(2, uuidB)), half},
+		"with nothing but the mark":       {meets(NewRing(testPolicy(), a, at(time.Hour)), old(2, uuidB)), half},
+		"the mark itself":                 {meets(NewRing(testPolicy(), b, at(time.Hour)), old(2, uuidB)), 0},
+		"by a node that knows nothing":    {meets(NewRing(testPolicy(), KeyRef{}, at(time.Hour)), old(2, uuidB)), 0},
+		"the mark has gone":               {NewRing(testPolicy(), KeyRef{uuidC, 1}, at(time.Hour)).Listed(with(at(time.Hour), old(2, uuidB)), at(time.Hour)).Held(b), 0},
+		"the mark can't be had":           {NewRing(testPolicy(), a, at(time.Hour)).Listed(with(at(time.Hour), old(2, uuidB)), at(time.Hour)).Held(b).Failed(a, forbidden(), at(time.Hour)), 0},
+		"the mark may come":               {NewRing(testPolicy(), a, at(time.Hour)).Listed(with(at(time.Hour), old(2, uuidB)), at(time.Hour)).Held(b).Failed(a, away(), at(time.Hour)), half},
+		"an empty keyring gets its first": {NewRing(testPolicy(), KeyRef{}, epoch()).Listed(listing(epoch()), epoch()).Listed(with(at(time.Hour), old(2, uuidB)), at(time.Hour)).Held(b), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, now := tc.ring.Advance(at(time.Hour)), at(time.Hour)
+			if tc.want > 0 {
+				if ref, _ := r.Active(); ref == b {
+					t.Fatal("it is active at once")
+				}
+				if ref, at, ok := r.NextActivation(now); !ok || ref != b || at.Sub(now) != tc.want {
+					t.Errorf("the next activation is of %v after %v", ref, at.Sub(now))
+				}
+				turn, ok := r.Turn(now)
+				if !ok || turn.Sub(now) != tc.want {
+					t.Fatalf("it turns after %v", turn.Sub(now))
+				}
+				if ref, _ := r.Advance(turn.Add(-1)).Active(); ref == b {
+					t.Error("it is active before")
+				}
+				now = turn
+			}
+			if ref, _ := r.Listed(with(now, r.keys[b].ListedKey), now).Advance(now).Active(); ref != b {
+				t.Errorf("%v is active: %v", ref, r.Lack(now))
+			}
+		})
+	}
+}
+
 // TestRevocation plays refusals against a ring whose second generation is active.
 func TestRevocation(t *testing.T) {
 	t.Parallel()
@@ -214,7 +275,7 @@ func TestRevocation(t *testing.T) {
 	gone := func(r Ring, now time.Time) Ring { return r.Listed(listing(now, old(1, uuidA)), now) }
 	replaced := func(r Ring, now time.Time) Ring {
 		c := KeyRef{uuidC, 3}
-		return r.Listed(listing(now, old(3, uuidC), old(1, uuidA)), now).Held(c).Advance(now)
+		return r.Listed(listing(now, old(3, uuidC), old(1, uuidA)), now).Held(c).Advance(now.Add(testDelay / 2))
 	}
 	fails := func(err error) step { return func(r Ring, now time.Time) Ring { return r.ListFailed(err, now) } }
 	checked := func(err error) step {

@@ -17,6 +17,9 @@ func (r Ring) Mark() KeyRef { return r.mark }
 
 // Known is what a listing need not ask again. What may change, a secret's status, is asked for until it is good.
 func (r Ring) Known() map[KeyRef]ListedKey {
+	if r.recalled {
+		return nil // that was our word, not Barbican's
+	}
 	known := make(map[KeyRef]ListedKey, len(r.keys))
 	for ref, k := range r.keys {
 		if !k.unread && k.Status == usableStatus {
@@ -33,6 +36,9 @@ func (r Ring) Stale(now time.Time) bool {
 
 // Revoked is why the keyring or its active key counts as revoked; nil if it does not.
 func (r Ring) Revoked(now time.Time) error {
+	if r.recalled {
+		return r.container.err
+	}
 	for _, e := range []evidence{r.container, r.entry, r.secret} {
 		if e.confirmed(r.policy.Poll) {
 			return e.err
@@ -113,7 +119,7 @@ func (r Ring) Lack(now time.Time) error {
 		}
 	}
 	if next, _, ok := r.NextActivation(now); ok {
-		return fmt.Errorf("%w: generation %d becomes active at %s", ErrNotReady, next.Generation, r.activation(r.keys[next]).UTC().Format(time.RFC3339))
+		return fmt.Errorf("%w: generation %d becomes active at %s", ErrNotReady, next.Generation, r.activation(r.keys[next], now).UTC().Format(time.RFC3339))
 	}
 	return fmt.Errorf("%w: the keyring has no key to write with: %w", ErrNotReady, errors.Join(refusals...))
 }
@@ -130,7 +136,7 @@ func (r Ring) objection(k keyState, now time.Time) error {
 	case k.gone:
 		return fmt.Errorf("secret %s: %w: it has gone from the keyring", k.Ref.Secret, ErrUnusableKey)
 	default:
-		return fmt.Errorf("secret %s: it becomes active at %s", k.Ref.Secret, r.activation(k).UTC().Format(time.RFC3339))
+		return fmt.Errorf("secret %s: it becomes active at %s", k.Ref.Secret, r.activation(k, now).UTC().Format(time.RFC3339))
 	}
 }
 
@@ -147,7 +153,7 @@ func (r Ring) Complete(now time.Time) error {
 // NextActivation is the next generation that time alone makes active and when, by this machine's clock; false means none.
 func (r Ring) NextActivation(now time.Time) (ref KeyRef, at time.Time, ok bool) {
 	for _, k := range r.keys {
-		t := r.local(r.activation(k), now)
+		t := r.local(r.activation(k, now), now)
 		if r.aboveMark(k.Ref) && k.Ref.Generation > r.active.Generation && r.candidate(k, now) && t.After(now) && (!ok || t.Before(at)) {
 			ref, at, ok = k.Ref, t, true
 		}
@@ -166,6 +172,7 @@ type view struct {
 	clock    Clock
 	revoked  error
 	stale    bool
+	recalled bool
 }
 
 type keyView struct {
@@ -175,7 +182,7 @@ type keyView struct {
 }
 
 func (r Ring) view(now time.Time) view {
-	v := view{active: r.active, strange: len(r.strange), good: r.good, ahead: r.Cloud(now).Sub(now), clock: r.clock.whose, revoked: r.Revoked(now), stale: r.Stale(now)}
+	v := view{active: r.active, strange: len(r.strange), good: r.good, ahead: r.Cloud(now).Sub(now), clock: r.clock.whose, revoked: r.Revoked(now), stale: r.Stale(now), recalled: r.recalled}
 	if _, at, ok := r.NextActivation(now); ok {
 		v.switches = at
 	}

@@ -28,6 +28,7 @@ type world struct {
 	seed    uint64
 	now     time.Time
 	keys    []ListedKey // the container
+	entered map[KeyRef]time.Time
 	written map[KeyRef]bool
 	nodes   []*simNode
 	rotate  time.Time
@@ -36,15 +37,16 @@ type world struct {
 
 // figures say what a simulation has seen, so that it is not one in which nothing happens.
 type figures struct {
-	rotations, switches, restarts, cuts, demands, exempt int
-	spread                                               time.Duration // the most between two nodes' switches
+	rotations, late, switches, restarts, cuts, demands, exempt, lateSwitches int
+	spread                                                                   time.Duration // the most between two nodes' switches
 }
 
 type simNode struct {
 	name     string
 	skew     time.Duration
 	ring     Ring
-	mark     KeyRef // in the state file
+	past     memory // in the state file
+	knew     bool   // there was something in it at the start
 	stateful bool
 	calls    [lanes]*simCall
 	cut      time.Time // until when the network is away
@@ -57,6 +59,7 @@ type simNode struct {
 	active   []KeyRef             // all it ever wrote with, over restarts
 	switched map[KeyRef]time.Time // when, if it could reach Barbican all the time
 	listed   map[KeyRef]time.Time // since it was started
+	met      map[KeyRef]time.Time // ever
 	hopes    map[KeyRef]time.Time // what is fetched on demand, and until when it has to be here
 }
 
@@ -88,13 +91,13 @@ func (w *world) local(n *simNode) time.Time { return w.now.Add(n.skew) }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 7)), seed: seed, now: epoch(), written: map[KeyRef]bool{}}
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 7)), seed: seed, now: epoch(), entered: map[KeyRef]time.Time{}, written: map[KeyRef]bool{}}
 	w.addKey(w.now.Add(-24 * time.Hour))
 	w.rotate = w.after(10*time.Minute, time.Hour)
 	for i := range simNodes {
 		n := &simNode{
 			name: fmt.Sprintf("node %d", i), skew: time.Duration(w.rng.Int64N(int64(2*simSkew))) - simSkew, stateful: i != 0,
-			nextCut: w.after(time.Minute, 3*time.Hour), restart: w.after(time.Minute, 3*time.Hour), switched: map[KeyRef]time.Time{},
+			nextCut: w.after(time.Minute, 3*time.Hour), restart: w.after(time.Minute, 3*time.Hour), switched: map[KeyRef]time.Time{}, met: map[KeyRef]time.Time{},
 		}
 		w.nodes = append(w.nodes, n)
 		w.boot(n)
@@ -103,12 +106,14 @@ func newWorld(t *testing.T, seed uint64) *world {
 }
 
 func (w *world) boot(n *simNode) {
-	n.ring = NewRing(simPolicy(w.rng), n.mark, w.local(n))
+	n.ring = NewRing(simPolicy(w.rng), n.past.mark, w.local(n)).Remembering(n.past)
+	n.knew = n.past.mark != KeyRef{}
 	n.calls, n.hopes, n.listed, n.started = [lanes]*simCall{}, map[KeyRef]time.Time{}, map[KeyRef]time.Time{}, w.now
 }
 
 func (w *world) addKey(created time.Time) {
 	g := uint64(len(w.keys) + 1)
+	w.entered[KeyRef{fmt.Sprintf("00000000-0000-4000-8000-%012d", g), g}] = w.now
 	w.keys = append(w.keys, gen(g, fmt.Sprintf("00000000-0000-4000-8000-%012d", g), created.Truncate(time.Second)))
 }
 
@@ -122,7 +127,12 @@ func (w *world) cutOff(n *simNode) bool { return n.cut.After(w.now) }
 // events happens what is to happen to the world by now.
 func (w *world) events() {
 	if !w.rotate.After(w.now) {
-		w.addKey(w.now)
+		if w.rng.IntN(3) == 0 { // by hand, of a secret of any age
+			w.addKey(w.now.Add(-time.Duration(w.rng.Int64N(int64(2 * testDelay)))))
+			w.figures.late++
+		} else {
+			w.addKey(w.now)
+		}
 		w.figures.rotations++
 		w.rotate = w.after(time.Minute, 90*time.Minute)
 	}
@@ -215,13 +225,23 @@ func (w *world) apply(n *simNode, c *simCall) {
 	}
 }
 
+// save writes the state file.
+func (n *simNode) save() {
+	if m := n.ring.memory(); n.stateful && m.mark != (KeyRef{}) {
+		n.past = m
+	}
+}
+
 func (w *world) noteListing(n *simNode, l *Listing) {
 	if l == nil {
 		return
 	}
+	n.save()
 	for _, k := range l.Keys {
-		if _, known := n.listed[k.Ref]; !known {
-			n.listed[k.Ref] = w.now
+		for _, listed := range []map[KeyRef]time.Time{n.listed, n.met} {
+			if _, known := listed[k.Ref]; !known {
+				listed[k.Ref] = w.now
+			}
 		}
 	}
 }
@@ -236,13 +256,39 @@ func (w *world) noteActive(n *simNode) {
 		w.fail("%s goes from generation %d to %d", n.name, n.active[len(n.active)-1].Generation, ref.Generation)
 	}
 	n.active = append(n.active, ref)
-	if created := w.keys[ref.Generation-1].Created; n.started.Before(created) && n.cut.Before(created) {
+	n.save()
+	if w.prompt(n, ref) {
 		n.switched[ref] = w.now
+	}
+	if n.knew || w.prompt(n, ref) { // else it can't tell what is late
+		w.checkHeld(ref)
 	}
 	w.written[ref] = true
 	w.figures.switches++
-	if n.stateful {
-		n.mark = ref
+}
+
+// prompt says whether a node has come to know a key as soon as it can, and has heard of Barbican since, whatever else has happened.
+func (w *world) prompt(n *simNode, ref KeyRef) bool {
+	entered := w.entered[ref]
+	met, known := n.met[ref]
+	if !n.started.Before(entered) && (!n.stateful || !n.lastCut.Before(n.started) || w.now.Sub(n.started) < 3*testPoll) {
+		return false
+	}
+	return known && met.Sub(entered) <= simPoll && n.cut.Before(entered)
+}
+
+// simPoll is the longest that a poll takes with all that belongs to it.
+const simPoll = testPoll + testPoll/10 + simLatency
+
+// checkHeld wants all nodes that have come to know a key, and have had the time to fetch it, to hold it when it is written with first.
+func (w *world) checkHeld(ref KeyRef) {
+	if w.written[ref] {
+		return
+	}
+	for _, n := range w.nodes {
+		if entered := w.entered[ref]; n.started.Before(entered) && n.lastCut.Before(entered) && !n.ring.keys[ref].held {
+			w.fail("%s does not hold generation %d, with which others write", n.name, ref.Generation)
+		}
 	}
 }
 
@@ -281,7 +327,7 @@ func (w *world) checkReads() {
 
 // couldHave says whether a node that is cut off had the time to fetch a key before.
 func (w *world) couldHave(n *simNode, ref KeyRef) bool {
-	created := w.keys[ref.Generation-1].Created
+	created := w.entered[ref]
 	if listed, ok := n.listed[ref]; ok {
 		return n.cutSince.Sub(listed) > testPoll
 	}
@@ -328,7 +374,14 @@ func (w *world) checkSwitches() {
 			}
 		}
 		w.figures.spread = max(w.figures.spread, last.Sub(first))
-		if last.Sub(first) > testPoll {
+		most := testPoll
+		if k.Created.Before(w.entered[k.Ref].Truncate(time.Second)) {
+			most = simPoll // it was met by each with its own poll
+			if last.After(first) {
+				w.figures.lateSwitches++
+			}
+		}
+		if last.Sub(first) > most {
 			w.fail("generation %d became active over %v", k.Ref.Generation, last.Sub(first))
 		}
 	}
@@ -350,6 +403,8 @@ func TestSimulation(t *testing.T) {
 		w.checkSwitches()
 		f := w.figures
 		sum.rotations += f.rotations
+		sum.late += f.late
+		sum.lateSwitches += f.lateSwitches
 		sum.switches += f.switches
 		sum.restarts += f.restarts
 		sum.cuts += f.cuts
@@ -358,7 +413,7 @@ func TestSimulation(t *testing.T) {
 		sum.spread = max(sum.spread, f.spread)
 	}
 	t.Logf("%d times %v: %+v", seeds, simLength, sum)
-	if sum.rotations < 5*seeds || sum.switches < 10*seeds || sum.restarts < 10*seeds || sum.cuts < 5*seeds || sum.demands == 0 {
+	if sum.rotations < 5*seeds || sum.switches < 10*seeds || sum.restarts < 10*seeds || sum.cuts < 5*seeds || sum.demands == 0 || sum.late < seeds || sum.lateSwitches < seeds {
 		t.Error("too little happened")
 	}
 }

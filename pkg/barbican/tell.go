@@ -11,12 +11,13 @@ import (
 
 // told is what the log has said already: it tells changes, not states.
 type told struct {
-	active  KeyRef
-	revoked bool
-	stale   bool
-	clock   Clock
-	strange []string
-	refused map[KeyRef]bool
+	active   KeyRef
+	revoked  bool
+	stale    bool
+	recalled bool
+	clock    Clock
+	strange  []string
+	refused  map[KeyRef]bool
 }
 
 // tell logs what has changed.
@@ -33,6 +34,11 @@ func (k *Keyring) tell(ctx context.Context) {
 		} else {
 			k.logger.InfoContext(ctx, "the key no longer counts as revoked")
 		}
+	}
+	if is := v.recalled; is != k.told.recalled {
+		k.told.recalled = is
+		k.logger.WarnContext(ctx, "the keyring is refused and its keys are those that the state file remembers, or no longer so: make the keyring readable before they are not",
+			slog.Bool("recalled", is))
 	}
 	if is := v.stale; is != k.told.stale {
 		k.told.stale = is
