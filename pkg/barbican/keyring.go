@@ -203,6 +203,7 @@ func (k *Keyring) Run(ctx context.Context) error {
 		k.ring = k.ring.Advance(now)
 		k.save(ctx, now) // before anything is written with the key: a restart has to know
 		k.publish(now)
+		k.wipe(ctx, now)
 		k.release(now)
 		k.tell(ctx)
 		k.begin(ctx, now)
@@ -253,12 +254,21 @@ func (k *Keyring) begin(ctx context.Context, now time.Time) {
 
 func (k *Keyring) start(ctx context.Context, on lane, task Task, limit time.Duration) {
 	k.busy[on] = true
-	known := k.ring.Known()
+	job := job{Task: task, on: on, known: k.ring.Known(), urgent: !k.ring.serves()}
 	go func() {
 		bounded, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		k.done <- outcome{on, k.perform(bounded, on, task, known)}
+		k.done <- outcome{on, k.perform(bounded, &job)}
 	}()
+}
+
+// job is a task with all that it takes to do it.
+type job struct {
+	Task
+
+	on     lane
+	known  map[KeyRef]ListedKey
+	urgent bool // nothing is served until it is done
 }
 
 func (k *Keyring) apply(ctx context.Context, out outcome) {
@@ -267,17 +277,19 @@ func (k *Keyring) apply(ctx context.Context, out outcome) {
 }
 
 // perform makes a task's calls. It reads nothing that Run changes.
-func (k *Keyring) perform(ctx context.Context, on lane, task Task, known map[KeyRef]ListedKey) event {
-	switch task.Kind {
+func (k *Keyring) perform(ctx context.Context, j *job) event {
+	switch j.Kind {
 	case List:
-		l, err := k.options.List(ctx, known)
-		return func(ctx context.Context, now time.Time) { k.listed(ctx, on, l, err, now) }
+		list := func(ctx context.Context) (*Listing, error) { return k.options.List(ctx, j.known) }
+		l, err := insist(ctx, j.urgent, list, func(*Listing) {})
+		return func(ctx context.Context, now time.Time) { k.listed(ctx, j.on, l, err, now) }
 	case Check:
-		err := k.options.Check(ctx, task.Ref)
-		return func(ctx context.Context, now time.Time) { k.checked(ctx, task.Ref, err, now) }
+		err := k.options.Check(ctx, j.Ref)
+		return func(ctx context.Context, now time.Time) { k.checked(ctx, j.Ref, err, now) }
 	default:
-		held, err := k.load(ctx, task.Ref)
-		return func(ctx context.Context, now time.Time) { k.fetched(ctx, task.Ref, held, err, now) }
+		load := func(ctx context.Context) (*key, error) { return k.load(ctx, j.Ref) }
+		held, err := insist(ctx, j.urgent, load, func(second *key) { k.destroy(ctx, second) })
+		return func(ctx context.Context, now time.Time) { k.fetched(ctx, j.Ref, held, err, now) }
 	}
 }
 
@@ -327,13 +339,31 @@ func (k *Keyring) fetched(ctx context.Context, ref KeyRef, held *key, err error,
 	}
 	k.ring = k.ring.Held(ref)
 	if k.keys[held.id] != nil { // both lanes have fetched it
-		if err := held.bytes.Destroy(); err != nil {
-			k.logger.WarnContext(ctx, "a second copy of a key can't be destroyed", slog.String("key_id", held.id), slog.Any("error", err))
-		}
+		k.destroy(ctx, held)
 		return
 	}
 	k.keys[held.id] = held
 	k.tellHeld(ctx, held)
+}
+
+// wipe destroys the keys when all is to stop. The snapshot says so already: a request that has an older one fails. Should Barbican
+// give the keys back, they are fetched again.
+func (k *Keyring) wipe(ctx context.Context, now time.Time) {
+	if !k.ring.Shut(now) || len(k.keys) == 0 {
+		return
+	}
+	for _, held := range k.keys {
+		k.destroy(ctx, held)
+	}
+	k.keys, k.ring = map[string]*key{}, k.ring.Wiped()
+	k.publish(now)
+	k.logger.WarnContext(ctx, "the keys were wiped from memory")
+}
+
+func (k *Keyring) destroy(ctx context.Context, held *key) {
+	if err := held.bytes.Destroy(); err != nil {
+		k.logger.WarnContext(ctx, "a key can't be destroyed", slog.String("key_id", held.id), slog.Any("error", err))
+	}
 }
 
 // Close destroys the keys. Call it when nobody uses the keyring any more.

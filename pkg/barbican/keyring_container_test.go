@@ -449,8 +449,16 @@ func TestOnRevocation(t *testing.T) {
 				s.change(func(s *store) { s.listErr = forbidden() })
 				time.Sleep(90 * time.Second)
 				look(false)
+				kept := k.current.Load().keys[id]
 				time.Sleep(10 * time.Minute)
 				look(true)
+				wiped := kept.bytes.Use(func([]byte) error { return nil }) != nil
+				if _, gets, _ := s.counts(); wiped != stops.reads || gets != 1 {
+					t.Errorf("wiped %v, and %d fetches", wiped, gets)
+				}
+				if _, err := k.open(kept, ciphertext); wiped && !errors.Is(err, ErrRevoked) {
+					t.Errorf("a request that was under way: %v", err)
+				}
 				s.change(func(s *store) { s.listErr = nil })
 				time.Sleep(2 * time.Minute)
 				look(false)
@@ -460,6 +468,66 @@ func TestOnRevocation(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWipedForALostEntry takes the active key's entry out of the keyring, and puts it back.
+func TestWipedForALostEntry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{keys: []ListedKey{before(2, uuidB), before(1, uuidA)}}
+		k := run(t, s, func(o *Options) { o.Policy.OnRevocation = StopAll })
+		ciphertext, id, err := k.Encrypt(testDEK())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.change(func(s *store) { s.keys = []ListedKey{before(1, uuidA)} })
+		time.Sleep(time.Hour)
+		_, statusErr := k.Status()
+		if _, err := k.Decrypt(t.Context(), id, ciphertext); !errors.Is(err, ErrRevoked) || !errors.Is(statusErr, ErrRevoked) || len(k.current.Load().keys) > 0 {
+			t.Errorf("%v, %v", err, statusErr)
+		}
+		s.change(func(s *store) { s.keys = []ListedKey{before(2, uuidB), before(1, uuidA)} })
+		time.Sleep(2 * time.Minute)
+		if got, err := k.Decrypt(t.Context(), id, ciphertext); err != nil || !bytes.Equal(got, testDEK()) || generation(t, k) != 2 || k.Ready() != nil {
+			t.Errorf("%x, %v, %v", got, err, k.Ready())
+		}
+	})
+}
+
+// TestBlackHole restarts a keyring while somebody takes its calls and never answers: those that hang are not waited for.
+func TestBlackHole(t *testing.T) {
+	t.Parallel()
+	for _, outage := range []time.Duration{time.Second / 2, 10 * time.Second, time.Hour} {
+		t.Run(outage.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &store{keys: []ListedKey{before(2, uuidB), before(1, uuidA)}, slow: 24 * time.Hour}
+				k := run(t, s)
+				for end := time.Now().Add(outage); time.Now().Before(end); time.Sleep(outage / 10) {
+					begin := time.Now()
+					if _, err := k.Decrypt(t.Context(), KeyRef{uuidB, 2}.KeyID(), make([]byte, 94)); !errors.Is(err, ErrNotReady) || time.Since(begin) != 0 {
+						t.Errorf("%v after %v", err, time.Since(begin))
+					}
+				}
+				if lists, _, _ := s.counts(); lists > int(outage/insistEvery)*11/10+2 {
+					t.Errorf("%d calls in %v", lists, outage)
+				}
+				s.change(func(s *store) { s.slow = 0 })
+				time.Sleep(2 * time.Second)
+				if got := generation(t, k); got != 2 {
+					t.Errorf("two seconds after its return generation %d is active: %v", got, k.Ready())
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // slow is not away
+		s := &store{keys: []ListedKey{before(2, uuidB), before(1, uuidA)}, slow: 5 * time.Second}
+		k := run(t, s)
+		time.Sleep(20 * time.Second)
+		if got := generation(t, k); got != 2 || k.Ready() != nil {
+			t.Errorf("generation %d is active: %v", got, k.Ready())
+		}
+	})
 }
 
 // TestMaxStaleness stops when there was no good poll for too long, and goes on after one.

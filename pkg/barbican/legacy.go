@@ -193,7 +193,9 @@ func (t *Takeover) hold(ctx context.Context, k *legacyKey) {
 func (t *Takeover) load(ctx context.Context, k *legacyKey) (*secmem.Bytes, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	payload, err := t.source.Payload(ctx, k.secret, envelope.KEKSize)
+	payload, err := insist(ctx, true, func(ctx context.Context) ([]byte, error) {
+		return t.source.Payload(ctx, k.secret, envelope.KEKSize)
+	}, func(second []byte) { clear(second) })
 	if err != nil {
 		return nil, err
 	}

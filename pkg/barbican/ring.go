@@ -39,10 +39,11 @@ type Ring struct {
 	strange  []string
 	owner    string // who lists
 	clock    reading
-	active   KeyRef // zero: none
-	mark     KeyRef // the highest key that was ever active; zero: none that is known of
-	past     memory // what an earlier process knew
-	recalled bool   // the keys are those of the past: the keyring is refused
+	doubt    reading // what is not believed yet; zero: none
+	active   KeyRef  // zero: none
+	mark     KeyRef  // the highest key that was ever active; zero: none that is known of
+	past     memory  // what an earlier process knew
+	recalled bool    // the keys are those of the past: the keyring is refused
 
 	nextList  time.Time // zero: at once
 	nextCheck time.Time
@@ -72,12 +73,6 @@ type keyState struct {
 	err      error
 	failures int
 	retry    time.Time // not to be fetched before; zero: at once
-}
-
-// reading is a look at Barbican's clock.
-type reading struct {
-	at, says time.Time
-	whose    Clock
 }
 
 // evidence are refusals in a row.
@@ -127,7 +122,7 @@ func (r Ring) Listed(l *Listing, now time.Time) Ring {
 	r.settleDisputes()
 	r.meet(before, knew, now)
 	r.past = memory{}
-	r.lookAtClock(l, now)
+	again = r.lookAtClock(l, now) || again
 	r.settle(now)
 	if !r.policy.Trusted {
 		r.good = now
@@ -165,26 +160,12 @@ func (r Ring) merged(l *Listing) (keys map[KeyRef]keyState, again bool) {
 		keys[ref] = k
 	}
 	for ref, k := range r.keys {
-		if _, listed := keys[ref]; !listed && k.held {
+		if _, listed := keys[ref]; !listed && (k.held || ref == r.active) {
 			k.gone = true
 			keys[ref] = k
 		}
 	}
 	return keys, again
-}
-
-// readingLife is how long a reading of a clock is better than later ones that are behind it.
-const readingLife = time.Hour
-
-// lookAtClock takes over the lister's clock. An answer is always older than it says, the slower the call the more: of several
-// readings the one that is most ahead is the truest. It writes to a ring that is a copy already.
-func (r *Ring) lookAtClock(l *Listing, now time.Time) {
-	if l.Now.IsZero() {
-		return
-	}
-	if l.Clock != r.clock.whose || now.Sub(r.clock.at) > readingLife || l.Now.After(r.Cloud(now)) {
-		r.clock = reading{at: now, says: l.Now, whose: l.Clock}
-	}
 }
 
 // settleDisputes finds generations that are given to two keys. It writes to a map that is the ring's alone.
@@ -258,6 +239,16 @@ func (r Ring) Held(ref KeyRef) Ring {
 	return r.with(ref, func(k *keyState) { k.held, k.wanted, k.err, k.failures, k.retry = true, false, nil, 0, time.Time{} })
 }
 
+// Wiped is the event that no key is held any more.
+func (r Ring) Wiped() Ring {
+	r.keys = maps.Clone(r.keys)
+	for ref, k := range r.keys {
+		k.held, k.retry = false, time.Time{}
+		r.keys[ref] = k
+	}
+	return r
+}
+
 // Failed is the event that a key could not be fetched.
 func (r Ring) Failed(ref KeyRef, err error, now time.Time) Ring {
 	pause := r.policy.Wait(classify(err), r.keys[ref].failures)
@@ -320,19 +311,8 @@ func (r Ring) expired(k keyState, now time.Time) bool {
 
 // fetchable says whether a key is to be fetched at all.
 func (r Ring) fetchable(k keyState, now time.Time) bool {
-	return !k.held && !k.gone && r.refusal(k) == nil && !r.expired(k, now)
+	return !k.held && !k.gone && r.refusal(k) == nil && !r.expired(k, now) && !r.Shut(now)
 }
-
-// Cloud is the time by Barbican's clock; as long as it was never told, by this machine's.
-func (r Ring) Cloud(now time.Time) time.Time {
-	if r.clock.at.IsZero() {
-		return now
-	}
-	return r.clock.says.Add(now.Sub(r.clock.at))
-}
-
-// local is when Barbican's clock will say t, by this machine's.
-func (r Ring) local(t, now time.Time) time.Time { return now.Add(t.Sub(r.Cloud(now))) }
 
 // TaskKind is what is to be done.
 type TaskKind int

@@ -367,6 +367,66 @@ func TestExpiryAndStaleness(t *testing.T) {
 	}
 }
 
+// TestClockReadings plays what a clock said, minutes by minutes, against what is believed at the end.
+func TestClockReadings(t *testing.T) {
+	t.Parallel()
+	const m = time.Minute
+	type says struct{ at, ahead time.Duration } // of this machine's clock
+	for name, tc := range map[string]struct {
+		said []says
+		want time.Duration // how far Barbican's is ahead
+	}{
+		"never":                     {nil, 0},
+		"once":                      {[]says{{0, 5 * m}}, 5 * m},
+		"behind":                    {[]says{{0, -5 * m}}, -5 * m},
+		"the most ahead":            {[]says{{0, 5 * m}, {m, 5*m + 30*time.Second}, {2 * m, 5 * m}}, 5*m + 30*time.Second},
+		"for an hour":               {[]says{{0, 5 * m}, {62 * m, 4 * m}}, 4 * m},
+		"once far ahead":            {[]says{{0, 0}, {m, 60 * m}, {2 * m, 0}}, 0},
+		"far ahead at last":         {[]says{{0, 0}, {m, 60 * m}, {2 * m, 60 * m}}, 0},
+		"far ahead after an outage": {[]says{{0, 0}, {200 * m, 60 * m}}, 0},
+		"for less than an hour":     {[]says{{0, 0}, {m, 60 * m}, {59 * m, 60 * m}}, 0},
+		"for an hour, each time":    {[]says{{0, 0}, {m, 60 * m}, {30 * m, 60 * m}, {61 * m, 60 * m}}, 60 * m},
+		"not each time":             {[]says{{0, 0}, {m, 60 * m}, {30 * m, 0}, {61 * m, 60 * m}}, 0},
+		"never the same":            {[]says{{0, 0}, {m, 60 * m}, {30 * m, 90 * m}, {61 * m, 120 * m}}, 0},
+		"the first one":             {[]says{{0, 60 * m}}, 0},
+		"the first one, and right":  {[]says{{0, 60 * m}, {m, 60 * m}}, 60 * m},
+		"the first one, and wrong":  {[]says{{0, 60 * m}, {m, 0}}, 0},
+		"two first ones":            {[]says{{0, 60 * m}, {m, 90 * m}}, 0},
+		"back":                      {[]says{{0, 0}, {m, -30 * m}}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, now := NewRing(testPolicy(), KeyRef{}, epoch()), epoch()
+			for _, s := range tc.said {
+				now = at(s.at)
+				r = r.Listed(listing(now.Add(s.ahead), old(1, uuidA)), now)
+			}
+			if got := r.Cloud(now).Sub(now); got != tc.want {
+				t.Errorf("it is %v ahead, want %v", got, tc.want)
+			}
+		})
+	}
+	// A key that is to come does not become active by one wrong answer, nor does a first one keep a node from its key for long.
+	a, b := KeyRef{uuidA, 1}, KeyRef{uuidB, 2}
+	r := NewRing(testPolicy(), KeyRef{}, epoch()).Listed(listing(epoch(), gen(2, uuidB, epoch()), old(1, uuidA)), epoch()).Held(a).Held(b)
+	r = r.Listed(listing(at(24*time.Hour), gen(2, uuidB, epoch()), old(1, uuidA)), at(time.Minute))
+	if ref, _ := r.Advance(at(testDelay - 1)).Active(); ref != a {
+		t.Errorf("%v is active", ref)
+	}
+	if ref, _ := r.Advance(at(testDelay)).Active(); ref != b {
+		t.Errorf("%v is active in time", ref)
+	}
+	slow := at(-365 * 24 * time.Hour) // this machine's clock
+	r = NewRing(testPolicy(), KeyRef{}, slow).Listed(listing(epoch(), old(1, uuidA)), slow).Held(a)
+	wake, ok := r.Wake(slow)
+	if ref, _ := r.Advance(slow).Active(); ref == a || !ok || wake.Sub(slow) > time.Second {
+		t.Errorf("%v is active, the next listing is after %v", ref, wake.Sub(slow))
+	}
+	if ref, _ := r.Listed(listing(epoch(), old(1, uuidA)), wake).Advance(wake).Active(); ref != a {
+		t.Errorf("%v is active", ref)
+	}
+}
+
 // TestDemand asks for keys that are not held.
 func TestDemand(t *testing.T) {
 	t.Parallel()

@@ -50,6 +50,11 @@ func (r Ring) Revoked(now time.Time) error {
 	return nil
 }
 
+// Shut says whether a revocation is to stop all: then no key is to be held.
+func (r Ring) Shut(now time.Time) bool {
+	return r.policy.OnRevocation == StopAll && r.Revoked(now) != nil
+}
+
 // wanted are the keys that are listed and not held, each with why, and from when on it may help to ask for it.
 func (r Ring) wanted(now time.Time) map[KeyRef]want {
 	all := map[KeyRef]want{}
@@ -94,7 +99,7 @@ func expiry(k keyState) error {
 
 // Lack is why there is no active key; nil if there is one.
 func (r Ring) Lack(now time.Time) error {
-	if r.active != (KeyRef{}) {
+	if r.keys[r.active].held {
 		return nil
 	}
 	if !r.listed {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mooring/pkg/barbican/envelope"
+	"mooring/pkg/secmem"
 )
 
 // snapshot is what a keyring can do at a moment. It is not changed afterwards.
@@ -199,7 +200,7 @@ func (k *Keyring) seal(held *key, dek []byte) (out []byte, err error) {
 		out, err = envelope.Seal(kek, dek, envelope.Binding{KeyID: held.id, ClusterID: k.options.ClusterID})
 		return err
 	})
-	return out, envelopeError(err)
+	return out, k.wiped(envelopeError(err))
 }
 
 func (k *Keyring) open(held *key, ciphertext []byte) (out []byte, err error) {
@@ -210,5 +211,13 @@ func (k *Keyring) open(held *key, ciphertext []byte) (out []byte, err error) {
 	if errors.Is(err, envelope.ErrAuthentication) { // why is not to be known: all causes have the same words
 		err = fmt.Errorf("%w (altered, or wrapped with another --cluster-id than this plugin has, or for another key)", err)
 	}
-	return out, envelopeError(err)
+	return out, k.wiped(envelopeError(err))
+}
+
+// wiped is why a key was destroyed under a request.
+func (k *Keyring) wiped(err error) error {
+	if now := k.current.Load(); errors.Is(err, secmem.ErrDestroyed) && now.closed != nil {
+		return now.closed
+	}
+	return err
 }

@@ -11,6 +11,7 @@ import (
 
 // told is what the log has said already: it tells changes, not states.
 type told struct {
+	doubts   bool
 	active   KeyRef
 	revoked  bool
 	stale    bool
@@ -55,6 +56,11 @@ func (k *Keyring) tellListing(ctx context.Context, l *Listing) {
 			level = slog.LevelWarn // nodes whose clocks differ switch at different moments
 		}
 		k.logger.Log(ctx, level, "keys become active by this clock", slog.String("clock", string(l.Clock)))
+	}
+	if is := !k.ring.doubt.at.IsZero(); is != k.told.doubts {
+		k.told.doubts = is
+		k.logger.WarnContext(ctx, "the clock by which keys become active is far ahead of what it said before, or no longer so: it is not believed while it is",
+			slog.Bool("doubted", is), slog.Time("says", l.Now), slog.Time("expected", k.ring.Cloud(time.Now())))
 	}
 	if !slices.Equal(l.Strange, k.told.strange) {
 		k.told.strange = l.Strange

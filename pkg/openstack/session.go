@@ -61,6 +61,8 @@ func (t ServiceType) isVersion(element string) bool {
 
 const (
 	loginTimeout = 30 * time.Second
+	// loginPatience is after how long a login that is not answered keeps new callers waiting no longer: they start another one.
+	loginPatience = 750 * time.Millisecond
 	// refusalHold is how long a refused login is not tried again, so that a wrong password does not lock the account.
 	refusalHold = 10 * time.Second
 	// renewBefore is how long before its end a token is renewed, at most a tenth of its life.
@@ -86,7 +88,8 @@ type Session struct {
 
 	mu       sync.Mutex
 	token    *token
-	refused  error // the last login was refused, …
+	began    time.Time // when the newest login that is under way began; zero: none is
+	refused  error     // the last login was refused, …
 	until    time.Time
 	limiters map[ServiceType]*rate.Limiter
 	versions map[ServiceType]MicroversionRange
@@ -252,6 +255,7 @@ func (s *Session) currentToken(ctx context.Context) (*token, error) {
 	if !renew {
 		return old, err
 	}
+	s.unstick(time.Now())
 	result := s.logins.DoChan("", func() (any, error) { return s.login() }) //nolint:contextcheck // many callers wait for it: it lives longer than each of them
 	if old != nil {
 		return old, nil
@@ -268,6 +272,16 @@ func (s *Session) currentToken(ctx context.Context) (*token, error) {
 			return nil, errors.New("openstack: a login returned no token")
 		}
 		return t, nil
+	}
+}
+
+// unstick has the next login be made beside one that may hang for good. Only calls that come later do that, and wait for it.
+func (s *Session) unstick(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.began.IsZero() && now.Sub(s.began) >= loginPatience {
+		s.logins.Forget("")
+		s.began = now
 	}
 }
 
@@ -317,6 +331,10 @@ func (s *Session) login() (*token, error) {
 	}
 	ctx, cancel := context.WithTimeout(s.life, loginTimeout)
 	defer cancel()
+	began := time.Now()
+	s.mu.Lock()
+	s.began = began
+	s.mu.Unlock()
 	t, err := s.askKeystone(ctx)
 	s.options.Metrics.login(err)
 	if err != nil {
@@ -327,6 +345,9 @@ func (s *Session) login() (*token, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.began.Equal(began) {
+		s.began = time.Time{}
+	}
 	s.refused = nil
 	if err != nil {
 		if errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) {

@@ -489,6 +489,43 @@ func TestStalledCallsDoNotHoldUpLogins(t *testing.T) {
 	}
 }
 
+// A login that Keystone never answers does not keep those waiting who come later, and they make one more, not one each.
+func TestALoginThatHangs(t *testing.T) {
+	t.Parallel()
+	sim, pool := cloud(t, openstacksim.Config{}, openstack.Options{})
+	s := pool.Session(credential(t, sim, "demo"))
+	sim.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceKeystone, Delay: time.Hour, Count: 1})
+	first, cancel := context.WithCancel(t.Context())
+	var hung sync.WaitGroup
+	hung.Go(func() { _ = s.Login(first) })
+	defer func() { cancel(); hung.Wait() }()
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	for { // until the login of the first one is an old one
+		patience, end := context.WithTimeout(ctx, 100*time.Millisecond)
+		err := s.Login(patience)
+		end()
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	var later sync.WaitGroup
+	for range 20 {
+		later.Go(func() {
+			if err := s.Login(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	later.Wait()
+	if n := sim.Calls.Logins(); n != 1 { // the one that hangs is not there yet
+		t.Errorf("%d logins", n)
+	}
+}
+
 // late is a context whose deadline has passed, and whose timer has not fired.
 type late struct{ context.Context }
 

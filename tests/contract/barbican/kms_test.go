@@ -254,15 +254,26 @@ func TestKMSReplaced(t *testing.T) {
 	ready(t, server)
 }
 
+// TestKMSRestartInOutage restarts the plugin while Keystone and Barbican close every connection, or take every call and never answer.
 func TestKMSRestartInOutage(t *testing.T) {
 	t.Parallel()
+	for name, fault := range map[string]openstacksim.Fault{"dropped": {Drop: true}, "never answered": {Delay: time.Hour}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			restartInOutage(t, fault)
+		})
+	}
+}
+
+func restartInOutage(t *testing.T, fault openstacksim.Fault) {
+	t.Helper()
 	c := newCluster(t)
 	secret := c.key(t)
 	stop := c.plugin(t, "c", writer(secret))
 	stored := write(t, ready(t, c.apiserver(t)), 1)
 	stop()
 
-	end := c.sim.Faults.Add(openstacksim.Fault{Drop: true}) // Keystone and Barbican
+	end := c.sim.Faults.Add(fault) // Keystone and Barbican
 	c.plugin(t, "c", writer(secret))
 	client := c.raw(t)
 	calls := map[string]func() error{
