@@ -351,7 +351,7 @@ func TestKMSBarbicanFails(t *testing.T) {
 		fault openstacksim.Fault
 		code  codes.Code
 	}{
-		"slow":           {openstacksim.Fault{Delay: 3 * time.Second}, codes.Unavailable},
+		"slow":           {openstacksim.Fault{Delay: 20 * time.Second}, codes.Unavailable}, // longer than the calls below take on any machine
 		"401":            {openstacksim.Fault{Status: http.StatusUnauthorized}, codes.Unavailable},
 		"403":            {openstacksim.Fault{Status: http.StatusForbidden, Body: `{"code":403,"title":"Forbidden","description":"no"}`}, codes.Unavailable},
 		"404":            {openstacksim.Fault{Status: http.StatusNotFound, Body: `{"code":404,"title":"Not Found","description":"Secret not found."}`}, codes.Unavailable},
