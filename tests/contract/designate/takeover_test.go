@@ -19,8 +19,8 @@ import (
 // does (the one in ExternalDNS never). What their marks look like is ExternalDNS's affair, by its version and flags:
 //
 //	up to 0.11     the name of the record, under which a CNAME leaves no room for it, with prefix or suffix
-//	0.12 to 0.15   that, and one with the record's type before the first label: a-www
-//	since 0.16     the latter alone
+//	0.12 to 0.17   that, and one with the record's type before the first label: a-www
+//	since 0.18     the latter alone, as with --txt-new-format-only before
 type takeover struct {
 	settings peer.Settings
 	zone     func(name func(string) string) []stored // what is there; name makes "label.zone."
@@ -69,13 +69,13 @@ func takeovers(t *testing.T) map[string]takeover {
 		t.Fatal(err)
 	}
 	return map[string]takeover{
-		"inovex, ExternalDNS 0.16 and later": {
+		"inovex, ExternalDNS 0.18 and later": {
 			settings: peer.Settings{Owner: "prod"}, want: wantedWeb("www", "shop"),
 			zone: func(name func(string) string) []stored {
 				return []stored{twoAddresses(name("www")), marked(name("a-www")), alias(name("shop")), marked(name("cname-shop"))}
 			},
 		},
-		"inovex, ExternalDNS 0.12 to 0.15": {
+		"inovex, ExternalDNS 0.12 to 0.17": {
 			settings: peer.Settings{Owner: "prod", Prefix: "txt."}, want: wantedWeb("www", "shop"),
 			zone: func(name func(string) string) []stored {
 				return []stored{
@@ -143,6 +143,10 @@ func takeovers(t *testing.T) map[string]takeover {
 			settings: peer.Settings{Owner: "prod", Wildcard: "any"}, want: wantedWeb("*.apps"),
 			zone: func(name func(string) string) []stored { return []stored{twoAddresses(name("*.apps"))} },
 			left: []string{"*.apps A"},
+		},
+		"a wildcard, whose mark was made by hand": {
+			settings: peer.Settings{Owner: "prod", Wildcard: "any"}, want: wantedWeb("*.apps"),
+			zone: func(name func(string) string) []stored { return []stored{twoAddresses(name("*.apps")), marked(name("a-any.apps"))} },
 		},
 		"the zone's own name, whose mark was outside": {
 			settings: peer.Settings{Owner: "prod"}, want: wantedWeb(""),

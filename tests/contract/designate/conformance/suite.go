@@ -133,7 +133,7 @@ func (s *suite) syncAs(client *externaldns.Client, desired ...*endpoint.Endpoint
 
 // repeat does what ExternalDNS does: a soft error is followed by another turn, after any other it exits.
 func (s *suite) repeat(turn func() error) {
-	const turns = 20
+	const turns = 100 // a busy DNS service may write only some records in each
 	for n := range turns {
 		err := turn()
 		switch {
