@@ -146,7 +146,9 @@ func takeovers(t *testing.T) map[string]takeover {
 		},
 		"a wildcard, whose mark was made by hand": {
 			settings: peer.Settings{Owner: "prod", Wildcard: "any"}, want: wantedWeb("*.apps"),
-			zone: func(name func(string) string) []stored { return []stored{twoAddresses(name("*.apps")), marked(name("a-any.apps"))} },
+			zone: func(name func(string) string) []stored {
+				return []stored{twoAddresses(name("*.apps")), marked(name("a-any.apps"))}
+			},
 		},
 		"the zone's own name, whose mark was outside": {
 			settings: peer.Settings{Owner: "prod"}, want: wantedWeb(""),
