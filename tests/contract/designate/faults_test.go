@@ -57,10 +57,10 @@ func openFaulty(t *testing.T, config openstacksim.DesignateConfig, o designate.O
 	return f
 }
 
-func (f *faulty) hosts(n int, data string) []*endpoint.Endpoint {
+func (f *faulty) hosts(n int) []*endpoint.Endpoint {
 	list := make([]*endpoint.Endpoint, 0, n)
 	for i := range n {
-		list = append(list, endpoint.NewEndpointWithTTL(fmt.Sprintf("h%d.%s", i, f.zone), "A", 300, data))
+		list = append(list, endpoint.NewEndpointWithTTL(fmt.Sprintf("h%d.%s", i, f.zone), "A", 300, "192.0.2.1"))
 	}
 	return list
 }
@@ -141,7 +141,7 @@ func TestTwoHundredCreates(t *testing.T) {
 	}
 	f.Sim.Calls.Reset()
 	begin := time.Now()
-	if err := provider.ApplyChanges(t.Context(), &plan.Changes{Create: f.hosts(200, "192.0.2.1")}); err != nil {
+	if err := provider.ApplyChanges(t.Context(), &plan.Changes{Create: f.hosts(200)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("200 creates in %v", time.Since(begin))
@@ -156,7 +156,7 @@ func TestTenThousandCreatesConverge(t *testing.T) {
 	t.Parallel()
 	unlimited := openstacksim.DesignateQuota{ZoneRecordsets: -1, ZoneRecords: -1}
 	f := openFaulty(t, openstacksim.DesignateConfig{Quota: unlimited}, designate.Options{Deadline: 2 * time.Second})
-	client, desired := f.connect(t), f.hosts(5000, "192.0.2.1")
+	client, desired := f.connect(t), f.hosts(5000)
 	soft := f.converge(t, client, 500, desired...)
 	f.has(t, client, desired...)
 	if w := f.writes(); w != 10000 {
@@ -176,7 +176,7 @@ func TestOnePoisonRecord(t *testing.T) {
 	}
 	provider := f.connect(t).Provider()
 	poison := endpoint.NewEndpointWithTTL("poison."+f.zone, "CNAME", 300, "lb.example.net")
-	err := provider.ApplyChanges(t.Context(), &plan.Changes{Create: append(f.hosts(199, "192.0.2.1"), poison)})
+	err := provider.ApplyChanges(t.Context(), &plan.Changes{Create: append(f.hosts(199), poison)})
 	if !peer.Soft(err) {
 		t.Errorf("%v, want a soft error", err)
 	}
@@ -234,7 +234,7 @@ func TestApplyWithFaults(t *testing.T) {
 			f := openFaulty(t, openstacksim.DesignateConfig{}, designate.Options{})
 			client := f.connect(t)
 			add(f)
-			desired := f.hosts(100, "192.0.2.1")
+			desired := f.hosts(100)
 			soft := f.converge(t, client, 500, desired...)
 			f.Sim.Faults.Clear()
 			f.has(t, client, desired...)
@@ -324,7 +324,7 @@ func TestTokenEndsInTheMiddle(t *testing.T) {
 	t.Parallel()
 	f := openFaulty(t, openstacksim.DesignateConfig{}, designate.Options{})
 	f.revokeAt(openstacksim.ServiceDesignate, 60)
-	client, desired := f.connect(t), f.hosts(100, "192.0.2.1")
+	client, desired := f.connect(t), f.hosts(100)
 	if _, err := client.Sync(t.Context(), desired...); err != nil {
 		t.Errorf("%v", errors.Unwrap(err))
 	}
