@@ -3,9 +3,21 @@
 # caller's, and remember what a run that was killed had compiled.
 # shellcheck shell=bash
 UML=$LAB_CACHE/uml IMAGES=$LAB_CACHE/images
-PROGRAMS=$LAB_SRC/kubernetes/programs                  # a module that pins them, and what they are made of
-EXTERNAL_DNS=v0.21.0                                   # a module of its own: it does not agree with Kubernetes on versions
+# Modules that pin the programs, and all they are made of; external-provisioner does not compile with the newest Kubernetes.
+PROGRAMS=$LAB_SRC/kubernetes/programs PROVISIONER=$LAB_SRC/kubernetes/provisioner
+EXTERNAL_DNS=v0.21.0
 DISK_PACKAGES=iproute2,iptables,nfs-common,ceph-common,runc,containernetworking-plugins,kmod,conntrack,socat,mount,e2fsprogs,procps,ethtool,attr
+
+kubernetes_possible() {
+  local reason=''
+  if [ "$(id -u)" != 0 ]; then reason='it needs root'
+  elif ! command -v apt-get >/dev/null || [ "$(. /etc/os-release && echo "$VERSION_CODENAME")" != bookworm ]; then reason='it needs Debian 12'
+  elif [ "$(uname -m)" != x86_64 ]; then reason='user-mode-linux needs an x86_64 machine'
+  elif [ ! -c /dev/net/tun ]; then reason='there is no /dev/net/tun for the network card of node uml'
+  elif [ "$LAB_HOST" = 127.0.0.1 ] || ! unshare --net --mount true 2>/dev/null; then reason='it needs network and mount namespaces'
+  fi
+  [ -z "$reason" ] || { echo "$reason"; return 1; }
+}
 
 kubernetes_packages() {
   packages runc containernetworking-plugins iptables nftables conntrack socat ethtool mmdebstrap e2fsprogs busybox-static kmod ceph-fuse libnfs-utils
@@ -18,10 +30,11 @@ kubernetes_build() {
   export CGO_ENABLED=0 GOFLAGS='-mod=readonly -trimpath -buildvcs=false'
   cached kernel "$(apt-cache policy user-mode-linux | sed -n 's/ *Candidate: //p')" build_kernel
   cached disk "$DISK_PACKAGES $(cat "$LAB_SRC/kubernetes/guest/init" "$LAB_CACHE/done/kernel")" build_disk
-  cached programs "$(cat "$PROGRAMS"/go.{mod,sum}; go version)" build_programs
+  cached programs "$(cat "$PROGRAMS"/go.{mod,sum}; go version)" build_programs "$PROGRAMS"
+  cached provisioner "$(cat "$PROVISIONER"/go.{mod,sum}; go version)" build_programs "$PROVISIONER"
   cached external-dns "$EXTERNAL_DNS $(go version)" build_external_dns
   cached ocitar "$(cat "$LAB_SRC"/../../tools/ocitar/*.go; go version)" build_ocitar
-  cached images "$(cat "$LAB_CACHE"/done/{programs,external-dns,ocitar}; declare -f build_images)" build_images
+  cached images "$(cat "$LAB_CACHE"/done/{programs,provisioner,external-dns,ocitar}; declare -f build_images)" build_images
   mark "kubernetes built"
 }
 
@@ -35,19 +48,19 @@ cached() { # cached NAME KEY COMMAND...: COMMAND, unless it succeeded before wit
 }
 
 # ---- Go programs ----
-version_of() { go -C "$PROGRAMS" list -m -f '{{.Version}}' "$1"; }
+version_of() { go -C "$1" list -m -f '{{.Version}}' "$2"; }             # version_of DIR MODULE
 
-build_programs() { # one after the other: a run that is killed loses one of them, and the linker's memory is needed once
+build_programs() { # build_programs DIR: one after the other; the linker wants much memory
   local package version pkg=k8s.io/component-base/version flags
-  version=$(version_of k8s.io/kubernetes)
+  version=$(version_of "$1" k8s.io/component-base); version=v1${version#v0}
   flags="-s -w -X $pkg.gitVersion=$version -X $pkg.gitMajor=1 -X $pkg.gitMinor=$(cut -d. -f2 <<<"$version") -X $pkg.gitTreeState=clean"
-  for package in $(go -C "$PROGRAMS" list -f '{{.ImportPath}}' tool); do go_build "$package" "$flags"; done
+  for package in $(go -C "$1" list -f '{{.ImportPath}}' tool); do go_build "$1" "$package" "$flags"; done
 }
 
-go_build() { # go_build PACKAGE FLAGS: to bin/, under the name of its command
-  local name=${1##*/}
-  [ "$1" != go.etcd.io/etcd/server/v3 ] || name=etcd
-  go -C "$PROGRAMS" build -ldflags "$2" -o "$BIN/$name.new" "$1"
+go_build() { # go_build DIR PACKAGE FLAGS: to bin/, under the name of its command
+  local name=${2##*/}
+  [ "$2" != go.etcd.io/etcd/server/v3 ] || name=etcd
+  go -C "$1" build -ldflags "$3" -o "$BIN/$name.new" "$2"
   mv "$BIN/$name.new" "$BIN/$name"
 }
 
@@ -90,12 +103,13 @@ build_disk() {
 
 # The sidecars have the names that the chart gives them, so that it is installed as it is.
 build_images() {
-  local repo=registry.k8s.io/sig-storage kind
+  local repo=registry.k8s.io/sig-storage csi=github.com/kubernetes-csi kind
   rm -f "$IMAGES"/*.tar
-  for kind in attacher/v4 provisioner/v6 resizer/v2 snapshotter/v8; do
-    pack "$repo/csi-${kind%/*}:$(version_of "github.com/kubernetes-csi/external-$kind")" "csi-${kind%/*}"
+  for kind in attacher/v4 resizer/v2 snapshotter/v8; do
+    pack "$repo/csi-${kind%/*}:$(version_of "$PROGRAMS" "$csi/external-$kind")" "csi-${kind%/*}"
   done
-  pack "$repo/snapshot-controller:$(version_of github.com/kubernetes-csi/external-snapshotter/v8)" snapshot-controller
+  pack "$repo/csi-provisioner:$(version_of "$PROVISIONER" "$csi/external-provisioner/v6")" csi-provisioner
+  pack "$repo/snapshot-controller:$(version_of "$PROGRAMS" "$csi/external-snapshotter/v8")" snapshot-controller
   pack "registry.k8s.io/external-dns/external-dns:$EXTERNAL_DNS" external-dns
   pack_busybox busybox /bin/sh
   pack_busybox pause /bin/busybox tail -f /dev/null    # the container that only holds a pod's network

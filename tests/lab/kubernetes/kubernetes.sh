@@ -46,6 +46,7 @@ kubernetes_describe() { write "$PART/lab.json" <<JSON
  "nodes": {"host": "$LAB_HOST", "uml": "$GUEST_ADDRESS"},
  "audit_log": "$LOG/audit.log",
  "logs": "$LOG",
+ "programs": "$BIN",
  "external_dns": "$EXTERNAL_DNS"
 }
 JSON
