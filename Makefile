@@ -44,6 +44,18 @@ e2e-openstack: build external-dns ## the contract and end-to-end tests on a real
 	  go test -count=1 -timeout 20m -p 1 -v ./contract/... ./e2e/openstack/... 2>&1 | tee ../$(BIN)/e2e-openstack.log | grep -E '^(ok|FAIL|panic:)|^ *--- (FAIL|SKIP)'; \
 	  status=$$?; [ $$status = 0 ] || tail -n 200 ../$(BIN)/e2e-openstack.log; lab/lab openstack down; exit $$status
 
+e2e-kubernetes: image-tar $(TOOLS)/helm ## the chart on a real Kubernetes with that OpenStack behind it (root, Debian 12; what was down before is stopped)
+	@reason=$$(tests/lab/lab kubernetes possible) || { echo "e2e-kubernetes: SKIPPED, $$reason"; exit 0; }; \
+	set -e -o pipefail; cd tests; \
+	go test -count=1 -run '^$$' ./e2e/kubernetes/... >/dev/null; \
+	down=$$(for part in kubernetes openstack; do lab/lab $$part status >/dev/null 2>&1 || echo $$part; done); \
+	lab/lab up; \
+	$(MAKE) --no-print-directory -C .. image-fuse-tar; \
+	lab/lab kubernetes image ../$(BIN)/mooring.tar ../$(BIN)/mooring-fuse.tar >/dev/null; \
+	status=0; lab/lab exec env $(TESTENV) GOPROXY=off MOORING_HELM=$(TOOLS)/helm MOORING_CONTRACT_CLOUDS=$(LAB_DIR)/openstack/clouds.yaml \
+	  MOORING_E2E_KUBERNETES=$(LAB_DIR)/kubernetes/lab.json go test -count=1 -timeout 20m -v ./e2e/kubernetes/... 2>&1 | tee ../$(BIN)/e2e-kubernetes.log || status=$$?; \
+	for part in $$down; do lab/lab $$part down; done; exit $$status
+
 conformance: ## the ExternalDNS suite against any webhook provider: WEBHOOK_URL=http://… WEBHOOK_ZONE=… [WEBHOOK_CHILD, _REVERSE, _TYPES, _DNS]
 	@[ -n "$(WEBHOOK_URL)" ] && [ -n "$(WEBHOOK_ZONE)" ] || { echo 'usage: make conformance WEBHOOK_URL=http://localhost:8888 WEBHOOK_ZONE=example.com' >&2; exit 2; }
 	cd tests/contract/designate && MOORING_WEBHOOK_URL='$(WEBHOOK_URL)' MOORING_WEBHOOK_ZONE='$(WEBHOOK_ZONE)' MOORING_WEBHOOK_CHILD='$(WEBHOOK_CHILD)' \
@@ -97,7 +109,7 @@ $(TOOLS)/%: tools/go.mod
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build demo test e2e-openstack conformance external-dns verify lint fmt generate fuzz bench bench-scan bench-go vuln clean
+.PHONY: help build demo test e2e-openstack e2e-kubernetes conformance external-dns verify lint fmt generate fuzz bench bench-scan bench-go vuln clean
 include image.mk
 include tests/lab/lab.mk
 include charts/chart.mk

@@ -1,0 +1,231 @@
+// Package kubernetes_test proves the suite on a real Kubernetes with a real OpenStack behind it: what helm installs from the chart is
+// used by kubelet, kube-apiserver and ExternalDNS. See tests/lab.
+package kubernetes_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"mooring/tests/contract/target"
+)
+
+// variable names the lab.json of the running Kubernetes.
+const variable = "MOORING_E2E_KUBERNETES"
+
+const (
+	root      = "../../.."
+	labScript = root + "/tests/lab/lab"
+	release   = "mooring" // of helm, and its namespace
+	cephKeys  = "mooring-ceph"
+	node      = "uml" // the one whose kernel has clients of NFS and Ceph
+)
+
+// cluster is the running Kubernetes, and the cloud of the release in it.
+type cluster struct {
+	cloud *target.Cloud
+	lab   struct {
+		Programs    string            `json:"programs"`
+		Kubeconfig  string            `json:"kubeconfig"`
+		Etcd        string            `json:"etcd"`
+		Nodes       map[string]string `json:"nodes"`
+		ExternalDNS string            `json:"external_dns"`
+	}
+	helm string
+}
+
+func openCluster(t *testing.T) *cluster {
+	t.Helper()
+	described := os.Getenv(variable)
+	if described == "" {
+		t.Skipf("%s does not name the lab.json of a real Kubernetes", variable)
+	}
+	c := &cluster{cloud: target.Open(t), helm: os.Getenv("MOORING_HELM")}
+	if !c.cloud.Real || c.helm == "" {
+		t.Fatalf("%s is set, and %s or MOORING_HELM is not", variable, target.Variable)
+	}
+	data, err := os.ReadFile(described)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &c.lab); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// run runs a program and returns what it says.
+func run(ctx context.Context, stdin, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("%s %s: %w: %s%s", filepath.Base(name), strings.Join(args, " "), err, stdout.String(), stderr.String())
+	}
+	return stdout.String(), nil
+}
+
+// try is kubectl as the cluster's administrator.
+func (c *cluster) try(ctx context.Context, stdin string, args ...string) (string, error) {
+	return run(ctx, stdin, filepath.Join(c.lab.Programs, "kubectl"), append([]string{"--kubeconfig", c.lab.Kubeconfig}, args...)...)
+}
+
+func (c *cluster) kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := c.try(t.Context(), "", args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// apply applies a file of testdata, in which ${NAME} stands for what values say.
+func (c *cluster) apply(t *testing.T, file string, values map[string]string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := os.Expand(string(data), func(name string) string {
+		value, ok := values[name]
+		if !ok {
+			t.Fatalf("%s wants ${%s}", file, name)
+		}
+		return value
+	})
+	if _, err := c.try(t.Context(), text, "apply", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// namespace makes one that goes away with the test, and its pods before the volumes they use.
+func (c *cluster) namespace(t *testing.T) string {
+	t.Helper()
+	name := target.Unique(t)
+	c.kubectl(t, "create", "namespace", name)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), target.Patience)
+		defer cancel()
+		if t.Failed() {
+			for _, what := range []string{"events", "pods,persistentvolumeclaims,persistentvolumes,volumeattachments"} {
+				out, err := c.try(ctx, "", "get", what, "-n", name, "-o", "wide")
+				t.Log(out, err)
+			}
+		}
+		for _, what := range []string{"pods", "persistentvolumeclaims"} {
+			if _, err := c.try(ctx, "", "delete", what, "--all", "-n", name, "--wait", "--timeout=90s"); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := c.try(ctx, "", "delete", "namespace", name, "--wait", "--timeout=60s"); err != nil {
+			t.Error(err)
+		}
+	})
+	return name
+}
+
+// ready waits for a pod, and says how long it took.
+func (c *cluster) ready(t *testing.T, namespace, pod string) time.Duration {
+	t.Helper()
+	began := time.Now()
+	c.kubectl(t, "wait", "--for=condition=Ready", "pod/"+pod, "-n", namespace, "--timeout=120s")
+	return time.Since(began)
+}
+
+// on runs a command on a node.
+func (c *cluster) on(t *testing.T, node, command string) string {
+	t.Helper()
+	out, err := run(t.Context(), "", labScript, "kubernetes", "on", node, command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// install has helm install the chart, with values beside those that all tests share, and uninstall it at the end.
+func (c *cluster) install(t *testing.T, values map[string]any) {
+	t.Helper()
+	c.uninstall(t.Context(), t) // what a run that was killed has left
+	for _, namespace := range []string{release, cephKeys} {
+		c.kubectl(t, "create", "namespace", namespace)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*target.Patience)
+		defer cancel()
+		if t.Failed() {
+			for _, component := range []string{"manila-controller", "manila-node", "kms", "dns"} {
+				out, err := c.try(ctx, "", "logs", "-n", release, "-l", "app.kubernetes.io/component="+component, "--all-containers", "--prefix", "--tail=60")
+				t.Log(out, err)
+			}
+		}
+		c.uninstall(ctx, t)
+	})
+	c.kubectl(t, "create", "secret", "generic", "mooring-cloud", "-n", release, "--from-file=clouds.yaml="+c.cloud.CloudsFile())
+	data, err := yaml.Marshal(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, err := run(t.Context(), string(data), c.helm, "--kubeconfig", c.lab.Kubeconfig, "install", release, root+"/charts/mooring", "-n", release,
+		"--values", "-", "--wait", "--timeout", "5m"); err != nil {
+		pods, _ := c.try(context.WithoutCancel(t.Context()), "", "get", "pods,events", "-n", release, "-o", "wide")
+		t.Fatal(err, pods)
+	}
+	t.Logf("helm install: %v until all is ready", time.Since(began).Round(time.Second))
+}
+
+func (c *cluster) uninstall(ctx context.Context, t *testing.T) {
+	t.Helper()
+	if _, err := run(ctx, "", c.helm, "--kubeconfig", c.lab.Kubeconfig, "uninstall", release, "-n", release, "--ignore-not-found", "--wait", "--timeout", "2m"); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.try(ctx, "", "delete", "namespace", release, cephKeys, "--ignore-not-found", "--wait", "--timeout=90s"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCluster installs the chart with all its modes, and uses them; what stops kube-apiserver comes last, when nobody needs it.
+func TestCluster(t *testing.T) { //nolint:tparallel // its two parts come one after the other
+	t.Parallel()
+	c := openCluster(t)
+	k := newKeys(t, c)
+	c.install(t, map[string]any{
+		"cloud": map[string]any{"existingSecret": "mooring-cloud", "name": c.cloud.Name("demo")},
+		"log":   map[string]any{"level": "debug"},
+		"manila": map[string]any{
+			"enabled": true, "clusterID": "e2e", "cephSecretsNamespace": cephKeys,
+			"node": map[string]any{"nodeSelector": map[string]any{"kubernetes.io/hostname": node}},
+			"storageClasses": map[string]any{
+				"nfs":    map[string]any{"enabled": true, "type": "cephfs-nfs"},
+				"cephfs": map[string]any{"enabled": true, "type": "cephfs"},
+			},
+		},
+		"dns": map[string]any{"enabled": true},
+		"kms": k.values(),
+	})
+	t.Run("together", func(t *testing.T) {
+		t.Run("NFS", func(t *testing.T) {
+			t.Parallel()
+			testVolume(t, c, "manila-nfs", "nfs4", readByNFS)
+		})
+		t.Run("CephFS", func(t *testing.T) {
+			t.Parallel()
+			testVolume(t, c, "manila-cephfs", "ceph", readByCephFuse)
+		})
+		t.Run("names", func(t *testing.T) {
+			t.Parallel()
+			testNames(t, c)
+		})
+	})
+	t.Run("keys", func(t *testing.T) { testKeys(t, c, k) }) //nolint:paralleltest // alone: it restarts kube-apiserver
+}

@@ -1,0 +1,171 @@
+package kubernetes_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
+
+	"mooring/pkg/openstack"
+	"mooring/tests/contract/target"
+)
+
+// reader reads the file "bytes" of a share as another client than the pod's node, with an access rule of its own.
+type reader func(t *testing.T, c *cluster, manila *gophercloud.ServiceClient, share string) []byte
+
+// testVolume follows a claim from nothing to a pod that writes, to another client that reads the same, and back to nothing.
+func testVolume(t *testing.T, c *cluster, class, fsType string, read reader) {
+	t.Helper()
+	namespace := c.namespace(t)
+	c.apply(t, "volume.yaml", map[string]string{"NAMESPACE": namespace, "CLASS": class, "NODE": node})
+	t.Logf("pod ready after %v, its share being made meanwhile", c.ready(t, namespace, "writer").Round(100*time.Millisecond))
+	volume := c.kubectl(t, "get", "persistentvolumeclaim", "data", "-n", namespace, "-o", "jsonpath={.spec.volumeName}")
+	if mounts := c.mounts(t, volume); len(mounts) == 0 {
+		t.Errorf("/proc/mounts of node %s does not have %s", node, volume)
+	} else {
+		for _, m := range mounts {
+			t.Log(hideSecret(m))
+			if fields := strings.Fields(m); fields[2] != fsType {
+				t.Errorf("the kernel says %s, not %s", fields[2], fsType)
+			}
+		}
+	}
+
+	wrote := strings.Fields(c.kubectl(t, "exec", "writer", "-n", namespace, "--", "sha256sum", "/data/bytes"))[0]
+	manila, err := c.cloud.Session(t, "demo").Client(t.Context(), openstack.SharedFileSystem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	share := c.kubectl(t, "get", "persistentvolume", volume, "-o", "jsonpath={.spec.csi.volumeHandle}")
+	data := read(t, c, manila, share)
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != wrote {
+		t.Errorf("another client reads %d other bytes", len(data))
+	}
+
+	c.kubectl(t, "delete", "pod/writer", "persistentvolumeclaim/data", "-n", namespace, "--wait", "--timeout=90s")
+	target.Eventually(t, "the share is deleted", func() bool {
+		_, err := shares.Get(t.Context(), manila, share).Extract()
+		return gophercloud.ResponseCodeIs(err, http.StatusNotFound)
+	})
+	target.Eventually(t, "the volume is deleted", func() bool {
+		return c.kubectl(t, "get", "persistentvolume", volume, "--ignore-not-found", "-o", "name") == ""
+	})
+	if left := c.mounts(t, volume); len(left) > 0 {
+		t.Errorf("still mounted: %d", len(left))
+	}
+}
+
+// mounts are the lines of the node's /proc/mounts about a volume: where it is staged, and in its pods.
+func (c *cluster) mounts(t *testing.T, volume string) (lines []string) {
+	t.Helper()
+	sum := sha256.Sum256([]byte(c.handle(t, volume)))
+	for line := range strings.Lines(c.on(t, node, "cat /proc/mounts")) {
+		if strings.Contains(line, volume) || strings.Contains(line, hex.EncodeToString(sum[:])) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+// handle is a volume's handle, after which kubelet names the directory where it is staged.
+func (c *cluster) handle(t *testing.T, volume string) string {
+	t.Helper()
+	return c.kubectl(t, "get", "persistentvolume", volume, "--ignore-not-found", "-o", "jsonpath={.spec.csi.volumeHandle}")
+}
+
+func hideSecret(mount string) string {
+	before, after, found := strings.Cut(mount, "secret=")
+	if !found {
+		return mount
+	}
+	_, after, _ = strings.Cut(after, ",")
+	return before + "secret=…," + after
+}
+
+// allow makes an access rule for reading, and waits until Manila has applied it.
+func allow(t *testing.T, manila *gophercloud.ServiceClient, share, kind, who string) shares.AccessRight {
+	t.Helper()
+	made, err := shares.GrantAccess(t.Context(), manila, share, shares.GrantAccessOpts{AccessType: kind, AccessTo: who, AccessLevel: "ro"}).Extract()
+	if err != nil {
+		t.Fatal(openstack.Wrap(err))
+	}
+	var rule shares.AccessRight
+	target.Eventually(t, "the rule is active", func() bool {
+		rules, err := shares.ListAccessRights(t.Context(), manila, share).Extract()
+		if err != nil {
+			t.Fatal(openstack.Wrap(err))
+		}
+		for _, r := range rules {
+			if r.ID == made.ID {
+				rule = r
+			}
+		}
+		return rule.State == "active"
+	})
+	return rule
+}
+
+func export(t *testing.T, manila *gophercloud.ServiceClient, share string) (server, path string) {
+	t.Helper()
+	locations, err := shares.ListExportLocations(t.Context(), manila, share).Extract()
+	if err != nil {
+		t.Fatal(openstack.Wrap(err))
+	}
+	at := strings.LastIndex(locations[0].Path, ":/")
+	return locations[0].Path[:at], locations[0].Path[at+1:]
+}
+
+// readByNFS reads with a library's client, from the machine's address.
+func readByNFS(t *testing.T, c *cluster, manila *gophercloud.ServiceClient, share string) []byte {
+	t.Helper()
+	allow(t, manila, share, "ip", c.lab.Nodes["host"])
+	server, path := export(t, manila, share)
+	data, err := run(t.Context(), "", "nfs-cat", fmt.Sprintf("nfs://%s%s/bytes?version=4", server, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []byte(data)
+}
+
+// readByCephFuse reads through ceph-fuse, on the machine.
+func readByCephFuse(t *testing.T, _ *cluster, manila *gophercloud.ServiceClient, share string) []byte {
+	t.Helper()
+	user := target.Unique(t)
+	rule := allow(t, manila, share, "cephx", user)
+	monitors, path := export(t, manila, share)
+	dir := t.TempDir()
+	at := filepath.Join(dir, "mount")
+	for name, text := range map[string]string{
+		"keyring":   fmt.Sprintf("[client.%s]\nkey = %s\n", user, rule.AccessKey),
+		"ceph.conf": fmt.Sprintf("[client]\nmon_host = %s\nkeyring = %s/keyring\nadmin_socket =\nlog_file = %s/log\nclient_mount_timeout = 20\n", monitors, dir, dir),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(at, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run(t.Context(), "", "ceph-fuse", at, "--id="+user, "--conf="+dir+"/ceph.conf", "--client_mountpoint="+path); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if _, err := run(context.WithoutCancel(t.Context()), "", "umount", at); err != nil {
+			t.Error(err)
+		}
+	}()
+	data, err := os.ReadFile(filepath.Join(at, "bytes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
