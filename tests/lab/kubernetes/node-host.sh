@@ -21,13 +21,15 @@ host_groups() {
 
 # All that runs in the node's pods is in its groups, whoever started it, and whatever has become of containerd.
 host_kill_pods() {
-  local end=$((SECONDS + 20)) pids
-  while pids=$(find /sys/fs/cgroup/{,*/}"$HOST_GROUP" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u) && [ -n "$pids" ]; do
+  local end=$((SECONDS + 20)) group groups=() pids
+  for group in /sys/fs/cgroup/{,*/}"$HOST_GROUP"; do [ ! -d "$group" ] || groups+=("$group"); done
+  [ ${#groups[@]} -gt 0 ] || return 0
+  while pids=$(find "${groups[@]}" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u || true) && [ -n "$pids" ]; do
     [ $SECONDS -lt $end ] || fail "processes of pods do not end: ${pids//$'\n'/ }"
     xargs kill -KILL <<<"$pids" 2>/dev/null || true
     sleep 0.1
   done
-  find /sys/fs/cgroup/{,*/}"$HOST_GROUP" -depth -type d -exec rmdir {} + 2>/dev/null || true
+  find "${groups[@]}" -depth -type d -exec rmdir {} + 2>/dev/null || true
 }
 
 host_up() {

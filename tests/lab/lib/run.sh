@@ -31,7 +31,7 @@ run_locked() { [ "/proc/$$/fd/9" -ef "$LOCK" ]; }       # as it is after this ru
 run_lock() {
   local told='' end=$((SECONDS + ${LAB_WAIT:-900}))
   ! run_locked || return 0
-  mkdir -p "$LOCK"; chmod 755 "$LAB_DIR" "$LOCK"
+  mkdir -p "$LAB_DIR" "$LOCK"; chmod 755 "$LAB_DIR" "$LOCK"
   exec 9<"$LOCK"
   until flock -n 9; do
     run_leftovers
