@@ -310,14 +310,48 @@ func FuzzTXT(f *testing.F) {
 }
 
 func FuzzTarget(f *testing.F) {
-	for typ, seed := range map[designate.Type]string{
-		designate.A: "192.0.2.1", designate.AAAA: "2001:db8::1", designate.CNAME: "a.example.org.", designate.MX: "10 a.org", designate.SRV: "1 2 3 a.org",
-		designate.NAPTR: `1 2 "S" "" "!^.*$!x!" a.org`, designate.PTR: "a.org",
+	for _, seed := range [][2]string{
+		{"A", "192.0.2.1"}, {"A", "::ffff:192.0.2.1"}, {"AAAA", "2001:DB8::0:1"}, {"AAAA", "fe80::1%eth0"}, {"CNAME", "a.example.org."}, {"CNAME", "*.bücher.example"}, {"NS", "."},
+		{"PTR", "a.org"}, {"MX", "010 a.org"}, {"MX", "0 ."}, {"SRV", "1 2 3 a.org."}, {"SRV", "0 0 0 ."}, {"TXT", `"a" "b"`}, {"TXT", strings.Repeat(`"\`, 200)},
+		{"NAPTR", `1 2 "S" "" "!^.*$!x!" a.org`}, {"NAPTR", `100 50 u E2U+sip !^.*$!sip:x@example.org! A.org.`}, {"NAPTR", `1 2 "U" "E2U+sip" "!^(.*)$!sip:\\1!" a.org`}, {"LOC", "x"},
 	} {
-		f.Add(string(typ), seed)
+		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, typ, value string) {
 		checkTarget(t, designate.Type(typ), value)
 		designate.ReadTarget(designate.Type(typ), value)
+	})
+}
+
+// A record that has a canonical form keeps it, whatever it was made of, and is none that keeps Designate from publishing its zone.
+func FuzzRecord(f *testing.F) {
+	f.Add("www.example.org", "A", 300, "192.0.2.2\n192.0.2.1\n192.0.2.2")
+	f.Add("*.Bücher.example.", "CNAME", -1, "LB.example.net.")
+	f.Add("_sip._tcp.example.org", "SRV", 0, "1 2 3 a.org")
+	f.Add("sip.example.org", "SRV", 1<<40, "1 2 3 a.org")
+	f.Add("*.example.org", "NS", 5, "ns.example.net")
+	f.Add("t.example.org", "TXT", 60, strings.Repeat("x", 40000)+"\n"+strings.Repeat("y", 30000))
+	f.Fuzz(func(t *testing.T, name, typ string, ttl int, targets string) {
+		r, err := designate.Record{Name: name, Type: designate.Type(typ), TTL: ttl, Targets: strings.Split(targets, "\n")}.Canonical(60)
+		if err != nil {
+			if len(err.Error()) > 5000 {
+				t.Fatalf("an error of %d bytes", len(err.Error()))
+			}
+			return
+		}
+		again, err := r.Canonical(60)
+		if diff := cmp.Diff(r, again); diff != "" || err != nil {
+			t.Fatalf("%v\n%s", err, diff)
+		}
+		if r.TTL != 0 && (r.TTL < 60 || r.TTL > 1<<31-1) || len(r.Targets) == 0 || !slices.IsSorted(r.Targets) {
+			t.Fatalf("%+v", r)
+		}
+		size := 0
+		for _, target := range r.Targets {
+			size += len(designate.WireTarget(r.Type, target))
+		}
+		if size > 60000 {
+			t.Fatalf("%d bytes of values", size)
+		}
 	})
 }

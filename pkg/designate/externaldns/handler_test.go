@@ -244,6 +244,8 @@ func FuzzBodies(f *testing.F) {
 		"", "{", "null", "[]", "{}", `{"create":[{"dnsName":"a.org","recordType":"A","targets":["192.0.2.1"]}]}`, `[{"dnsName":"a.org","recordType":"TXT","targets":["\"x\" \"y\""]}]`,
 		`{"create":[null],"updateOld":[{}],"delete":[{"labels":{"ownedRecord":"x"}}]}`, `[{"dnsName":"\u0000","recordTTL":-1,"targets":[null]}]`,
 		`[{"recordTTL":9223372036854775807,"dnsName":"é","recordType":"CNAME","targets":[""]}]`, `{"create":[{"providerSpecific":[{"name":"x"}]}]}`,
+		`{"updateOld":[{"dnsName":"a.org"}],"updateNew":[]}`, `{"create":[{"recordTTL":1.5}]}`, `{"create":[{"recordTTL":"300"}]}`, `{"create":"x"}`, `{"create":[{"targets":"x"}]}`,
+		`[{"dnsName":"a.org","recordType":"LOC","targets":["x"],"labels":null}]`, `[{"dnsName":"_sip._tcp.a.org","recordType":"SRV","targets":["1 2 3 b.org."]}]`, `{} {}`, `{"create":[]`,
 	} {
 		f.Add(seed)
 	}
