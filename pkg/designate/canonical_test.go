@@ -311,9 +311,24 @@ func FuzzTXT(f *testing.F) {
 
 func FuzzTarget(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"A", "192.0.2.1"}, {"A", "::ffff:192.0.2.1"}, {"AAAA", "2001:DB8::0:1"}, {"AAAA", "fe80::1%eth0"}, {"CNAME", "a.example.org."}, {"CNAME", "*.bücher.example"}, {"NS", "."},
-		{"PTR", "a.org"}, {"MX", "010 a.org"}, {"MX", "0 ."}, {"SRV", "1 2 3 a.org."}, {"SRV", "0 0 0 ."}, {"TXT", `"a" "b"`}, {"TXT", strings.Repeat(`"\`, 200)},
-		{"NAPTR", `1 2 "S" "" "!^.*$!x!" a.org`}, {"NAPTR", `100 50 u E2U+sip !^.*$!sip:x@example.org! A.org.`}, {"NAPTR", `1 2 "U" "E2U+sip" "!^(.*)$!sip:\\1!" a.org`}, {"LOC", "x"},
+		{"A", "192.0.2.1"},
+		{"A", "::ffff:192.0.2.1"},
+		{"AAAA", "2001:DB8::0:1"},
+		{"AAAA", "fe80::1%eth0"},
+		{"CNAME", "a.example.org."},
+		{"CNAME", "*.bücher.example"},
+		{"NS", "."},
+		{"PTR", "a.org"},
+		{"MX", "010 a.org"},
+		{"MX", "0 ."},
+		{"SRV", "1 2 3 a.org."},
+		{"SRV", "0 0 0 ."},
+		{"TXT", `"a" "b"`},
+		{"TXT", strings.Repeat(`"\`, 200)},
+		{"NAPTR", `1 2 "S" "" "!^.*$!x!" a.org`},
+		{"NAPTR", `100 50 u E2U+sip !^.*$!sip:x@example.org! A.org.`},
+		{"NAPTR", `1 2 "U" "E2U+sip" "!^(.*)$!sip:\\1!" a.org`},
+		{"LOC", "x"},
 	} {
 		f.Add(seed[0], seed[1])
 	}
