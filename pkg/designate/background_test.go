@@ -61,6 +61,10 @@ func (c *slowCloud) Recordsets(ctx context.Context, zone designate.Zone) ([]desi
 	return list, fails
 }
 
+func (c *slowCloud) Recent(context.Context, designate.Zone, time.Time) ([]designate.Recordset, int, bool, error) {
+	return nil, 0, false, nil
+}
+
 func (c *slowCloud) change(do func(*slowCloud)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,5 +1,7 @@
 package designate
 
+import "time"
+
 // A cause says why a zone's recordsets are read. It is part of metrics, so it is one of a few words.
 type cause string
 
@@ -19,6 +21,7 @@ func causes() []cause { return []cause{coldZone, changedZone, unversioned, unset
 type sighting struct {
 	validator Validator
 	mark      mark
+	touched   time.Time // Zone.touched
 }
 
 // judge says whether what was read under an earlier sighting of a zone, together with our own writes since, is all that there is at a later

@@ -2,6 +2,7 @@ package designate
 
 import (
 	"context"
+	"time"
 )
 
 // ZoneOf makes a zone of a kind: "", "secondary", "deleting" or "unchosen".
@@ -19,7 +20,9 @@ type Sighting struct {
 
 // Judge is the decision of the change detector.
 func Judge(then, now Sighting) string {
-	s := func(s Sighting) sighting { return sighting{s.Validator, mark{quiet: s.Quiet, writes: s.Writes}} }
+	s := func(s Sighting) sighting {
+		return sighting{validator: s.Validator, mark: mark{quiet: s.Quiet, writes: s.Writes}}
+	}
 	return string(judge(s(then), s(now)))
 }
 
@@ -28,6 +31,8 @@ type TestCloud interface {
 	Limits(ctx context.Context) (minTTL int, err error)
 	Zones(ctx context.Context) ([]Zone, error)
 	Recordsets(ctx context.Context, zone Zone) ([]Recordset, error)
+	// Recent returns what was created or updated since a time, the number of all recordsets, and whether that is known.
+	Recent(ctx context.Context, zone Zone, since time.Time) (list []Recordset, total int, whole bool, err error)
 }
 
 type testSource struct{ cloud TestCloud }
@@ -42,6 +47,17 @@ func (s testSource) recordsets(ctx context.Context, zone Zone) (*sets, error) {
 	return Pack(list...).sets, err
 }
 
+func (s testSource) recent(ctx context.Context, zone Zone, since time.Time) (recent, error) {
+	list, total, whole, err := s.cloud.Recent(ctx, zone, since)
+	return recent{list, total, whole}, err
+}
+
+// TouchedAt is the zone when it was last written to at that time.
+func (z Zone) TouchedAt(at time.Time) Zone {
+	z.touched = at
+	return z
+}
+
 // Inventory is an inventory of a TestCloud.
 type Inventory struct {
 	*inventory
@@ -53,6 +69,12 @@ type Inventory struct {
 func NewInventory(cloud TestCloud, o Options) *Inventory {
 	v := &Inventory{}
 	v.inventory = newInventory(testSource{cloud}, &v.books, o.withDefaults())
+	return v
+}
+
+// Large makes every zone from so many recordsets on a large one, and Designate's clocks the same.
+func (v *Inventory) Large(recordsets int) *Inventory {
+	v.large, v.slack = recordsets, 0
 	return v
 }
 
@@ -142,4 +164,17 @@ func (p Packed) All(zoneID string) []Recordset {
 // Find returns one.
 func (p Packed) Find(zoneID, name string, t Type) (Recordset, bool) {
 	return p.sets.find(zoneID, name, t)
+}
+
+// Whole reports whether a page of a list of so many entries, with these times, has all since 100 s; 0 is an entry without a time.
+func Whole(total int, times ...int64) bool {
+	var g goesBack
+	for _, seconds := range times {
+		var at time.Time
+		if seconds > 0 {
+			at = time.Unix(seconds, 0)
+		}
+		g.add(at, time.Unix(100, 0))
+	}
+	return g.whole(page{entries: len(times), total: total})
 }

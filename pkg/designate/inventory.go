@@ -22,6 +22,7 @@ type source interface {
 	limits(ctx context.Context) (cloudLimits, error)
 	zones(ctx context.Context) ([]Zone, error)
 	recordsets(ctx context.Context, zone Zone) (*sets, error)
+	recent(ctx context.Context, zone Zone, since time.Time) (recent, error)
 }
 
 // inventory is what is known of the cloud's zones and recordsets. Read looks at all zones and reads those again that judge can't vouch for;
@@ -36,6 +37,8 @@ type inventory struct {
 	chosen   func(Zone) bool // which zones there are at all, as far as we go
 	refresh  time.Duration   // a zone is read once more this long after it was, more or less; 0 is never
 	patience time.Duration   // how long Read waits
+	large    int             // recordsets of a zone of which only what changed is read, if that will do
+	slack    time.Duration   // by how much the clocks of Designate's servers may differ, and how long a transaction of theirs may last
 	logger   *slog.Logger
 	metrics  *readMetrics
 
@@ -70,6 +73,7 @@ type knownZone struct {
 type reading struct {
 	look int
 	sighting
+	base *knownZone    // what is known, and only the changes since are read; nil: all is read
 	done chan struct{} // closed at the end
 	err  error         // set before
 }
@@ -84,6 +88,7 @@ type look struct {
 func newInventory(s source, l *ledger, o *Options) *inventory {
 	v := &inventory{
 		source: s, ledger: l, types: o.Types, want: func(z Zone) bool { return o.WantZone(z.Name) }, chosen: o.chosen, refresh: max(o.FullRefresh, 0), patience: o.Deadline,
+		large: 2000, slack: 5 * time.Minute,
 		logger: o.Logger, metrics: newReadMetrics(o.Registerer), slots: make(chan struct{}, o.Concurrency), zones: map[string]*zoneState{},
 	}
 	v.life, v.end = context.WithCancel(context.Background())
@@ -146,7 +151,7 @@ func (v *inventory) look(ctx context.Context) (look, error) {
 	for i := range list {
 		zone := &list[i]
 		zone.unchosen = !v.chosen(*zone)
-		l.sighted[zone.ID] = sighting{zone.Validator, during(markOf(before, zone.ID), markOf(after, zone.ID))}
+		l.sighted[zone.ID] = sighting{zone.Validator, during(markOf(before, zone.ID), markOf(after, zone.ID)), zone.touched}
 	}
 	l.zones = NewZones(list)
 	return l, nil
@@ -238,10 +243,13 @@ func (v *inventory) forget(l look) {
 // begin reads a zone in the background. It is called with the lock held.
 func (v *inventory) begin(state *zoneState, zone Zone, l look, why cause) {
 	r := &reading{look: l.number, sighting: l.sighted[zone.ID], done: make(chan struct{})}
+	if why == changedZone && state.known.sets.len() >= v.large && !state.known.touched.IsZero() {
+		r.base = state.known
+	}
 	state.reading = r
 	v.metrics.reads.WithLabelValues(string(why)).Inc()
 	v.work.Go(func() {
-		sets, err := v.readZone(zone)
+		sets, err := v.readZone(zone, r)
 		if err != nil && why == refreshZone {
 			v.logger.WarnContext(v.life, "a zone can't be read once more; what was read before is used on", slog.String("zone", zone.Name), slog.Any("error", err))
 		}
@@ -249,8 +257,8 @@ func (v *inventory) begin(state *zoneState, zone Zone, l look, why cause) {
 	})
 }
 
-// readZone reads a zone when it is its turn.
-func (v *inventory) readZone(zone Zone) (*sets, error) {
+// readZone reads a zone when it is its turn: only what changed since it was known, or all of it.
+func (v *inventory) readZone(zone Zone, r *reading) (*sets, error) {
 	select {
 	case v.slots <- struct{}{}:
 	case <-v.life.Done():
@@ -258,6 +266,13 @@ func (v *inventory) readZone(zone Zone) (*sets, error) {
 	}
 	defer func() { <-v.slots }()
 	begin := time.Now()
+	if r.base != nil {
+		if list := v.readRecent(zone, r.base); list != nil {
+			v.logger.DebugContext(v.life, "read what changed in a zone", slog.String("zone", zone.Name), slog.Int("recordsets", list.len()), slog.Duration("took", time.Since(begin)))
+			return list, nil
+		}
+		r.base = nil
+	}
 	list, err := v.source.recordsets(v.life, zone)
 	if errors.Is(err, openstack.ErrNotFound) {
 		return &sets{}, nil // deleted since the zones were listed
@@ -266,6 +281,26 @@ func (v *inventory) readZone(zone Zone) (*sets, error) {
 		v.logger.DebugContext(v.life, "read a zone", slog.String("zone", zone.Name), slog.Int("recordsets", list.len()), slog.Duration("took", time.Since(begin)))
 	}
 	return list, err
+}
+
+// readRecent reads what changed in a zone since it was known, and returns all of the zone, or nil when that can't be told: what was deleted shows
+// in the number of recordsets only, so with that number the zone has to come out. Then it is certain: each recordset that there is was there
+// before and is unchanged, or is among the changes.
+func (v *inventory) readRecent(zone Zone, base *knownZone) *sets {
+	r, err := v.source.recent(v.life, zone, base.touched.Add(-v.slack))
+	if err != nil || !r.whole {
+		return nil // it is tried the other way, which will tell the error
+	}
+	changes := make(map[nameType]*Recordset, len(r.sets))
+	for i := range r.sets {
+		changes[nameType{r.sets[i].Name, r.sets[i].Type}] = &r.sets[i]
+	}
+	list := base.sets.with(changes)
+	if list.len() != r.total {
+		return nil
+	}
+	v.metrics.partial.Inc()
+	return list
 }
 
 // finish takes over what was read. When we wrote to the zone meanwhile, nobody knows which of our writes are in it, and what others did to them since:
@@ -282,6 +317,9 @@ func (v *inventory) finish(state *zoneState, id string, r *reading, read *sets, 
 	known.mark = during(r.mark, v.ledger.mark(id))
 	if v.refresh > 0 {
 		known.due = known.read.Add(jittered(v.refresh))
+	}
+	if r.base != nil {
+		known.read, known.due = r.base.read, r.base.due
 	}
 	if old := state.known; old != nil && old.look >= r.look {
 		// What was known is good as of a look that is not before this one, so no others wrote since: what was read is the same, or newer.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/url"
 	"sync/atomic"
+	"time"
 
 	"mooring/pkg/openstack"
 )
@@ -195,9 +196,15 @@ type wireZone struct {
 	Serial    json.Number `json:"serial"`
 	Status    string      `json:"status"`
 	Action    string      `json:"action"`
+	Created   wireTime    `json:"created_at"`
+	Updated   wireTime    `json:"updated_at"` // null when it never was
 }
 
 func (w *wireZone) zone() Zone {
+	touched := time.Time(w.Updated)
+	if touched.IsZero() {
+		touched = time.Time(w.Created)
+	}
 	serial, err := w.Serial.Int64()
 	if err != nil {
 		serial = 0 // an unknown serial is never relied upon alone
@@ -205,7 +212,7 @@ func (w *wireZone) zone() Zone {
 	return Zone{
 		ID: w.ID, Name: readName(w.Name), PoolID: w.PoolID, ProjectID: w.ProjectID, TTL: w.TTL,
 		Validator: Validator{Version: w.Version, Serial: serial, Status: w.Status, Action: w.Action},
-		primary:   w.Type != "SECONDARY", deleting: w.Action == "DELETE",
+		primary:   w.Type != "SECONDARY", deleting: w.Action == "DELETE", touched: touched,
 	}
 }
 

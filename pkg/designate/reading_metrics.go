@@ -8,8 +8,9 @@ import (
 
 // readMetrics tell how much is read, and why.
 type readMetrics struct {
-	hits  prometheus.Counter
-	reads *prometheus.CounterVec
+	hits    prometheus.Counter
+	reads   *prometheus.CounterVec
+	partial prometheus.Counter
 }
 
 func newReadMetrics(r prometheus.Registerer) *readMetrics {
@@ -21,12 +22,15 @@ func newReadMetrics(r prometheus.Registerer) *readMetrics {
 			Name: "mooring_designate_zone_reads_total",
 			Help: "Zones whose recordsets were read, by cause (cold, changed, unversioned, unsettled: read while it was written to, refresh).",
 		}, []string{"cause"}),
+		partial: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mooring_designate_partial_zone_reads_total", Help: "Of those reads, how many needed only what had changed in a large zone.",
+		}),
 	}
 	for _, why := range causes() {
 		m.reads.WithLabelValues(string(why))
 	}
 	if r != nil {
-		r.MustRegister(m.hits, m.reads)
+		r.MustRegister(m.hits, m.reads, m.partial)
 	}
 	return m
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Zone is a zone of Designate as far as this package needs it.
@@ -20,6 +21,8 @@ type Zone struct {
 	primary  bool
 	deleting bool
 	unchosen bool // Options leave it out
+
+	touched time.Time // when it was last written to or reported on, by Designate's clock; zero is unknown
 }
 
 // Validator is what tells one state of a zone from another. Version is raised by every write to the zone or its recordsets and

@@ -122,9 +122,13 @@ func (l listing[T]) sort(query url.Values, matches []T) error {
 		return &designateError{400, "invalid_sort_key", fmt.Sprintf("sort key must be one of ['%s']", strings.Join(l.sortKeys, "', '")), nil}
 	}
 	if key != "" && key != "created_at" { // they come sorted by creation
-		slices.SortStableFunc(matches, func(a, b T) int {
-			return strings.Compare(fieldText(l.view(a)[key]), fieldText(l.view(b)[key]))
-		})
+		texts := make(map[string]string, len(matches))
+		for _, m := range matches {
+			if v := l.view(m)[key]; v != nil { // MySQL has what is null before everything else
+				texts[l.id(m)] = fieldText(v)
+			}
+		}
+		slices.SortStableFunc(matches, func(a, b T) int { return strings.Compare(texts[l.id(a)], texts[l.id(b)]) })
 	}
 	if dir == "desc" {
 		slices.Reverse(matches)

@@ -46,7 +46,7 @@ func (d *Designate) setView(s *dnsRecordset) map[string]any {
 	v := map[string]any{
 		"id": s.id, "zone_id": s.zone.id, "project_id": s.zone.project, "name": s.name, "zone_name": s.zone.name, "type": s.kind,
 		"records": s.records, "description": s.description, "ttl": s.ttl, "status": s.status, "action": s.action, "version": s.version,
-		"created_at": s.created.UTC().Format(designateTime), "updated_at": stamp(s.updated),
+		"created_at": stamp(s.created), "updated_at": stamp(s.updated),
 		"links": map[string]any{"self": d.base() + "/v2/zones/" + s.zone.id + "/recordsets/" + s.id},
 	}
 	if d.cfg.HideVersion {

@@ -33,7 +33,7 @@ func (d *Designate) zoneView(z *dnsZone) map[string]any {
 	v := map[string]any{
 		"id": z.id, "pool_id": z.pool, "project_id": z.project, "name": z.name, "email": z.email, "description": z.description, "ttl": z.ttl,
 		"serial": z.serial, "status": z.status, "action": z.action, "version": z.version, "attributes": z.attributes, "type": z.kind,
-		"masters": z.masters, "created_at": z.created.UTC().Format(designateTime), "updated_at": stamp(z.updated), "transferred_at": nil,
+		"masters": z.masters, "created_at": stamp(z.created), "updated_at": stamp(z.updated), "transferred_at": nil,
 		"links": map[string]any{"self": d.base() + "/v2/zones/" + z.id},
 	}
 	if d.cfg.HideVersion {
@@ -47,7 +47,7 @@ func stamp(t time.Time) any {
 	if t.IsZero() {
 		return nil
 	}
-	return t.UTC().Format(designateTime)
+	return t.UTC().Truncate(time.Second).Format(designateTime) // the database keeps whole seconds
 }
 
 func (d *Designate) listZones(w *reply, r *request) error {
@@ -215,7 +215,7 @@ func (d *Designate) newZone(project, name, kind string, b zoneBody) *dnsZone {
 }
 
 // Fill makes an ACTIVE zone for a project, with as many recordsets as are wanted in all: SOA, NS, addresses of h0, h1, … and CNAMEs of the given
-// names for the rest. It asks for no quota, and returns the zone's id.
+// names for the rest, made a day ago. It asks for no quota, and returns the zone's id.
 func (d *Designate) Fill(projectName, name string, recordsets int, aliases ...string) string {
 	project := d.cloud.Keystone.User(projectName, projectName).ProjectID
 	d.mu.Lock()
@@ -226,6 +226,10 @@ func (d *Designate) Fill(projectName, name string, recordsets int, aliases ...st
 	}
 	for i := range recordsets - len(z.sets) {
 		d.insert(z, &dnsRecordset{name: fmt.Sprintf("h%d.%s", i, name), kind: "A", records: []string{fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xff, i&0xff)}})
+	}
+	z.created = z.created.AddDate(0, 0, -1)
+	for _, s := range z.sets {
+		s.created = z.created
 	}
 	d.activate(z, z.serial)
 	return z.id
@@ -339,6 +343,7 @@ func (d *Designate) activate(z *dnsZone, serial int64) {
 	}
 	if serial < z.serial { // a newer write will activate the zone, but the report of this one raises the version all the same
 		z.version++
+		z.updated = d.cloud.now()
 		return
 	}
 	for name := range z.dirty {
@@ -350,6 +355,7 @@ func (d *Designate) activate(z *dnsZone, serial int64) {
 	}
 	z.status, z.action = "ACTIVE", "NONE"
 	z.version++
+	z.updated = d.cloud.now()
 	for name := range z.dirty {
 		for _, s := range z.byName[name] {
 			s.status, s.action = "ACTIVE", "NONE"
