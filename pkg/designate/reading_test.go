@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -295,11 +296,11 @@ func TestPrefetch(t *testing.T) {
 func TestWhatChangedInALargeZone(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t, openstacksim.DesignateConfig{Quota: openstacksim.DesignateQuota{ZoneRecordsets: -1, ZoneRecords: -1}})
-	c.Designate.Fill("demo", "example.org.", 5000)
+	c.Designate.Fill("demo", "example.org.", 2100)
 	s, others := c.service(designate.Options{}), c.service(designate.Options{})
 	mustRecords(t, others)
-	c.show(t, s, 4998, 7)
-	records := 4998
+	c.show(t, s, 2098, 5)
+	records := 2098
 	h := func(n int, targets ...string) []designate.Record {
 		return []designate.Record{rec(fmt.Sprintf("h%d.example.org", n), designate.A, 0, targets...)}
 	}
@@ -308,7 +309,7 @@ func TestWhatChangedInALargeZone(t *testing.T) {
 		burst.Create = append(burst.Create, h(6000+i, "192.0.2.1")...)
 	}
 	many := designate.Changes{}
-	for i := range 600 {
+	for i := range 510 {
 		many.Create = append(many.Create, h(7000+i, "192.0.2.1")...)
 	}
 	for _, step := range []struct {
@@ -320,19 +321,21 @@ func TestWhatChangedInALargeZone(t *testing.T) {
 	}{
 		{"others create", others, designate.Changes{Create: h(5000, "192.0.2.1")}, 1, 3},
 		{"others update", others, designate.Changes{UpdateNew: h(17, "192.0.2.1")}, 0, 3},
-		{"others delete", others, designate.Changes{Delete: h(18, "192.0.2.1")}, -1, 8}, // that can't be told but from all of them
-		{"others delete one and create one", others, designate.Changes{Delete: h(19, "192.0.2.1"), Create: h(5001, "192.0.2.1")}, 0, 8},
-		{"others delete and create the same", others, designate.Changes{Delete: h(20, "192.0.2.1")}, -1, 8},
+		{"others delete", others, designate.Changes{Delete: h(18, "192.0.2.1")}, -1, 6}, // that can't be told but from all of them
+		{"others delete one and create one", others, designate.Changes{Delete: h(19, "192.0.2.1"), Create: h(5001, "192.0.2.1")}, 0, 6},
+		{"others delete and create the same", others, designate.Changes{Delete: h(20, "192.0.2.1")}, -1, 6},
 		{"we write many, which are published one by one", s, burst, 50, 3},
 		{"we delete", s, designate.Changes{Delete: h(6000, "192.0.2.1")}, -1, 3},
-		{"others write many", others, many, 600, 8},
+		{"others write many", others, many, 510, 6},
 	} {
 		mustApply(t, step.by, step.changes)
 		records += step.more
 		t.Log(step.what)
 		c.show(t, s, records, step.calls)
-		if diff := cmp.Diff(mustRecords(t, c.service(designate.Options{})), mustRecords(t, s)); diff != "" {
-			t.Errorf("%s: -want +got:\n%s", step.what, diff)
+		all, shown := mustRecords(t, c.service(designate.Options{})), mustRecords(t, s)
+		same := func(a, b designate.Record) bool { return a.Name == b.Name && a.Type == b.Type && a.Same(b) }
+		if !slices.EqualFunc(all, shown, same) {
+			t.Errorf("%s: -want +got:\n%s", step.what, cmp.Diff(all, shown))
 		}
 	}
 }
