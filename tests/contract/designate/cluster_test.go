@@ -65,9 +65,11 @@ func (d *dnsTool) rows(t *testing.T, args ...string) []string {
 	code, output := d.run(t, append(args, "--output=json")...)
 	var got struct {
 		Records []struct {
-			Name, Type, Result string
-			Values             []string
-		}
+			Name   string   `json:"name"`
+			Type   string   `json:"type"`
+			Result string   `json:"result"`
+			Values []string `json:"values"`
+		} `json:"records"`
 	}
 	if err := json.Unmarshal([]byte(output), &got); err != nil || code != 0 {
 		t.Fatalf("%v: exit %d: %v: %s", args, code, err, output)
