@@ -45,6 +45,7 @@ type designateWebhookOptions struct {
 	dryRun                        bool
 	types                         []string
 	minTTL                        int
+	floatingIPs                   bool
 	concurrency, zoneConcurrency  int
 	deadline                      time.Duration
 	filterRegex, filterRegexMinus *regexp.Regexp
@@ -62,6 +63,7 @@ func (o *designateWebhookOptions) flags(f *pflag.FlagSet) {
 	f.DurationVar(&o.fullRefresh, "full-refresh", 15*time.Minute, "how often, more or less, a zone is read once more although nothing says that it changed; 0 is never")
 	f.BoolVar(&o.dryRun, "dry-run", false, "log what would be written, and write nothing (ExternalDNS's own --dry-run does not reach a webhook)")
 	f.StringSliceVar(&o.types, "record-types", typeNames(), "types of records that are shown and written; without TXT, ExternalDNS can own none")
+	f.BoolVar(&o.floatingIPs, "floating-ips", false, "show and write the PTRs of the project's floating IPs, too, which are in no zone of the project")
 	f.IntVar(&o.minTTL, "min-ttl", 0, "seconds; lower TTLs that are asked for are raised to it, as they are to the cloud's own lowest")
 	f.IntVar(&o.concurrency, "concurrency", 8, "names that are written at once")
 	f.IntVar(&o.zoneConcurrency, "zone-concurrency", 4, "names of one zone that are written at once")
@@ -100,7 +102,11 @@ func (o *designateWebhookOptions) check(*Env) (wrong []error) {
 	}
 	wrong = append(wrong, checkIDs("zone-id", o.zoneIDs, "openstack zone list")...)
 	wrong = append(wrong, checkIDs("pool-id", o.poolIDs, "openstack zone list --long")...)
-	return append(wrong, o.checkTypes()...)
+	wrong = append(wrong, o.checkTypes()...)
+	if o.floatingIPs && !slices.Contains(o.types, string(designate.PTR)) {
+		wrong = append(wrong, errors.New("--floating-ips: --record-types has no PTR"))
+	}
+	return wrong
 }
 
 // checkIDs makes ids lower case and refuses what is none.
@@ -158,7 +164,7 @@ func (o *designateWebhookOptions) run(ctx context.Context, p *process) error {
 	service := designate.New(p.session(), designate.Options{
 		WantZone: filter.MatchZone, WantName: filter.Match, DryRun: o.dryRun, Concurrency: o.concurrency, ZoneConcurrency: o.zoneConcurrency,
 		ZoneIDs: o.zoneIDs, PoolIDs: o.poolIDs, AllProjects: o.allProjects, FullRefresh: cmp.Or(o.fullRefresh, -1),
-		Deadline: o.deadline, Types: o.recordTypes(), MinTTL: o.minTTL, Logger: p.logger, Registerer: p.registry,
+		Deadline: o.deadline, Types: o.recordTypes(), MinTTL: o.minTTL, FloatingIPs: o.floatingIPs, Logger: p.logger, Registerer: p.registry,
 	})
 	handler, err := externaldns.NewHandler(externaldns.Options{Provider: service, Filter: filter, Logger: p.logger, Registerer: p.registry})
 	if err != nil {

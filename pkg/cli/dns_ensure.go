@@ -16,8 +16,8 @@ func dnsEnsure() *mode {
 		short: "Makes api.CLUSTER.ZONE, *.apps.CLUSTER.ZONE and PTRs lead where they should",
 		long: "dns ensure writes what differs from what is wanted, and nothing when nothing does. A and AAAA records are made by the family of the addresses; a type that has no address any more\n" +
 			"is removed. A name whose flag is not given stays as it is. What the cluster owns carries its mark in the description; a record without it is in the way: then nothing is written, and\n" +
-			"the error says what is there. With --ptr each --api address gets a PTR to api.CLUSTER.ZONE: by Designate's own way if it is a floating IP of the project, or else in a reverse zone of\n" +
-			"the project; an address for which there is neither is a warning, and a failure when no address can have one. It needs no cluster, and no administrator of the cloud.",
+			"the error says what is there. With --ptr each --api address gets a PTR to api.CLUSTER.ZONE: in a reverse zone of the project, or else by Designate's own way if it is a\n" +
+			"floating IP of the project; an address for which there is neither is a warning, and a failure when no address can have one. It needs no cluster, and no administrator of the cloud.",
 		tool:    true,
 		options: &dnsEnsureOptions{},
 	}

@@ -240,7 +240,7 @@ func (p *clusterPlanner) remove(set *markedSet) {
 	p.plan.actions = append(p.plan.actions, clusterAction{Operation: Operation{Verb: Delete, Zone: zone, ID: set.ID, Record: set.Record}, status: set.Status})
 }
 
-// pointers plans the PTRs of the API's addresses: those of floating IPs by Designate's own way, others in reverse zones of the project.
+// pointers plans the PTRs of the API's addresses: in reverse zones of the project, and those of other floating IPs by Designate's own way.
 func (p *clusterPlanner) pointers() {
 	target := apiName(p.want.Cluster, p.want.Zone)
 	wanted := map[string]bool{}
@@ -251,19 +251,18 @@ func (p *clusterPlanner) pointers() {
 		}
 		wanted[name] = true
 		r := Record{Name: name, Type: PTR, TTL: p.want.TTL, Targets: []string{target}}
+		zone, _, placed := p.state.zones.Match(name)
 		i := slices.IndexFunc(p.state.floating, func(f FloatingIP) bool { return f.Address == address.Unmap() })
-		if i >= 0 {
+		switch {
+		case placed:
+			p.plan.ptrs++
+			p.pointer(zone, r)
+		case i >= 0:
 			p.plan.ptrs++
 			p.floating(&p.state.floating[i], r)
-			continue
-		}
-		zone, _, ok := p.state.zones.Match(name)
-		if !ok {
+		default:
 			p.warn(address, name, zone)
-			continue
 		}
-		p.plan.ptrs++
-		p.pointer(zone, r)
 	}
 	for i := range p.state.sets {
 		set := &p.state.sets[i]

@@ -286,12 +286,12 @@ func (n *ClusterNames) actFloating(ctx context.Context, mark string, a *clusterA
 	var err error
 	row.Status = ""
 	if a.Verb == Delete {
-		if err = n.api.unsetPTR(ctx, a.floatingIP.Key); errors.Is(err, openstack.ErrNotFound) {
+		if _, err = n.api.unsetPTR(ctx, a.floatingIP.Key); errors.Is(err, openstack.ErrNotFound) {
 			return nil
 		}
 	} else {
 		var set FloatingIP
-		set, err = n.api.setPTR(ctx, a.floatingIP.Key, a.Record.Targets[0], a.Record.TTL, mark)
+		set, _, err = n.api.setPTR(ctx, a.floatingIP.Key, a.Record.Targets[0], a.Record.TTL, mark)
 		row.Status = set.Status
 	}
 	return describe(err, "%s PTR of the floating IP %s", a.Verb, a.floatingIP.Address)

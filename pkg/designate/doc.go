@@ -15,5 +15,6 @@
 //   - tracker.go: follows what was written until the name servers have it; quota.go: how full zones are, and what a full one means;
 //   - service.go, reading.go, writing.go: these put together for an edge;
 //   - cluster.go: what to do about the records of a cluster itself; cluster_names.go does it, cluster_wait.go waits for its effect;
-//   - floatingip.go, address.go: the PTRs of floating IPs, and the addresses of load balancers.
+//   - floatingip.go, address.go: the PTRs of floating IPs, and the addresses of load balancers;
+//   - floating_ptr.go: those PTRs as records of a Service, with their marks.
 package designate

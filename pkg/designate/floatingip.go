@@ -75,22 +75,23 @@ func (a *api) floatingIP(ctx context.Context, key string) (FloatingIP, error) {
 	return out.floatingIP()
 }
 
-// setPTR gives a floating IP its PTR. A TTL of 0 is the zone's own.
-func (a *api) setPTR(ctx context.Context, key, target string, ttl int, description string) (FloatingIP, error) {
+// setPTR gives a floating IP its PTR. A TTL of 0 is the zone's own. It returns Designate's id of the call, too.
+func (a *api) setPTR(ctx context.Context, key, target string, ttl int, description string) (set FloatingIP, requestID string, err error) {
 	body := map[string]any{"ptrdname": WireName(target), "description": description}
 	if ttl > 0 {
 		body["ttl"] = ttl
 	}
 	var out wireFloatingIP
-	if err := a.call(ctx, http.MethodPatch, body, &out, "reverse", "floatingips", key); err != nil {
-		return FloatingIP{}, err
+	if requestID, err = a.send(ctx, http.MethodPatch, body, &out, "reverse", "floatingips", key); err != nil {
+		return FloatingIP{}, "", err
 	}
-	return out.floatingIP()
+	set, err = out.floatingIP()
+	return set, requestID, err
 }
 
 // unsetPTR takes the PTR of a floating IP away.
-func (a *api) unsetPTR(ctx context.Context, key string) error {
-	return a.call(ctx, http.MethodPatch, map[string]any{"ptrdname": nil}, nil, "reverse", "floatingips", key)
+func (a *api) unsetPTR(ctx context.Context, key string) (requestID string, err error) {
+	return a.send(ctx, http.MethodPatch, map[string]any{"ptrdname": nil}, nil, "reverse", "floatingips", key)
 }
 
 // ReverseName is the canonical name that has the PTR of an address: below in-addr.arpa or ip6.arpa.

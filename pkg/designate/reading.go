@@ -12,8 +12,8 @@ import (
 	"mooring/pkg/poll"
 )
 
-// Stream returns every record of the wanted zones, names and types, canonical, zone after zone and there sorted by name and type. SOA and the
-// zones' own NS are Designate's and never among them, nor is a record that a child zone hides. Nothing is asked any more when it has
+// Stream returns every record of the wanted zones, names and types, canonical, zone after zone and there sorted by name and type, and at the end the
+// PTRs of floating IPs. SOA and the zones' own NS are Designate's and never among them, nor is a record that a child zone hides. Nothing is asked any more when it has
 // returned. It matches ErrReading when a large zone is still being read.
 func (s *Service) Stream(ctx context.Context) (iter.Seq[Record], error) {
 	begin := time.Now()
@@ -22,9 +22,18 @@ func (s *Service) Stream(ctx context.Context) (iter.Seq[Record], error) {
 		return nil, err
 	}
 	s.minTTL.Store(int64(snap.minTTL))
+	floating := s.floating.records(ctx)
 	return func(yield func(Record) bool) {
 		n := 0
 		for r := range snap.visible(s.options.WantName) {
+			if n++; !yield(r) {
+				return
+			}
+		}
+		for _, r := range floating {
+			if !slices.Contains(s.options.Types, r.Type) || !s.options.WantName(r.Name) {
+				continue
+			}
 			if n++; !yield(r) {
 				return
 			}

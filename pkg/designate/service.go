@@ -27,6 +27,8 @@ type Options struct {
 	ZoneIDs, PoolIDs []string
 	// AllProjects shows the zones of all projects. Designate allows that to administrators only.
 	AllProjects bool
+	// FloatingIPs shows and writes the PTRs of the project's floating IPs, too. It costs a call at first, and in each refresh.
+	FloatingIPs bool
 	// FullRefresh is how long after it was read a zone is read once more although nothing says that it changed, more or less; zero is 15
 	// minutes, below zero is never.
 	FullRefresh time.Duration
@@ -55,6 +57,7 @@ type Service struct {
 	inventory *inventory
 	metrics   *metrics
 	locks     keylock.Locks // one, for Apply
+	floating  *floatingPTRs // nil without
 	pace      *pace         // whoever has that lock uses it
 	tracker   *tracker
 	quota     *quota
@@ -90,7 +93,7 @@ func New(s session, o Options) *Service {
 	v := newInventory(a, &a.ledger, &o)
 	return &Service{
 		options: o, api: a, inventory: v, metrics: newMetrics(o.Registerer), pace: newPace(o.Concurrency),
-		tracker: newTracker(a, o.Logger, o.Registerer), quota: newQuota(v, o.Logger, o.Registerer),
+		tracker: newTracker(a, o.Logger, o.Registerer), quota: newQuota(v, o.Logger, o.Registerer), floating: newFloatingPTRs(a, &o),
 	}
 }
 

@@ -36,12 +36,15 @@ func (s *Service) Apply(ctx context.Context, changes Changes) (Result, error) {
 			return Result{}, err
 		}
 	}
-	plan := NewPlan(snap.zones, snap.lookup, changes, s.rules(snap))
+	s.floating.read(waiting)
+	changes, pointers := s.floating.take(snap.zones, changes)
+	plan, floating := NewPlan(snap.zones, snap.lookup, changes, s.rules(snap)), planFloating(pointers, s.rules(snap).MinTTL)
+	plan.Invalid, plan.Same = append(plan.Invalid, floating.invalid...), plan.Same+floating.same
 	s.reportSkipped(ctx, plan.Skipped)
 	s.quota.check(ctx, snap, plan)
 	result := Result{Same: plan.Same, Skipped: plan.Skipped, DryRun: s.options.DryRun}
 	if s.options.DryRun {
-		s.logPlan(ctx, plan)
+		s.logPlan(ctx, plan, floating)
 		return result, applyError(nil, plan, nil)
 	}
 	limits := bounds{PerZone: s.options.ZoneConcurrency, Budget: max(s.options.Deadline-time.Since(begin), 0), Grace: grace}
@@ -49,6 +52,7 @@ func (s *Service) Apply(ctx context.Context, changes Changes) (Result, error) {
 	s.inventory.Fold(outcomes)
 	s.tracker.add(outcomes, time.Now())
 	s.quota.explain(snap, outcomes)
+	outcomes = append(outcomes, s.floating.write(waiting, floating)...)
 	s.metrics.applied(outcomes)
 	for _, o := range outcomes {
 		if o.Err == nil {
@@ -76,13 +80,19 @@ func operationAttrs(op Operation) []any {
 	}
 }
 
-func (s *Service) logPlan(ctx context.Context, plan Plan) {
+func (s *Service) logPlan(ctx context.Context, plan Plan, floating floatingPlan) {
+	log := func(op Operation) {
+		s.options.Logger.InfoContext(ctx, "dry run: would write", append(operationAttrs(op), slog.Int("ttl", op.Record.TTL), slog.Any("targets", op.Record.Targets))...)
+	}
 	for _, g := range plan.Groups {
 		for _, step := range g.Steps {
 			for _, op := range step {
-				s.options.Logger.InfoContext(ctx, "dry run: would write", append(operationAttrs(op), slog.Int("ttl", op.Record.TTL), slog.Any("targets", op.Record.Targets))...)
+				log(op)
 			}
 		}
+	}
+	for i := range floating.writes {
+		log(floating.writes[i].Operation)
 	}
 }
 
@@ -108,7 +118,7 @@ func (s *Service) reportSkipped(ctx context.Context, skipped []Skip) {
 // applyError sums up what is not in effect; nil when everything is. What was blocked or out of time is counted but not listed: its
 // cause is among the others.
 func applyError(outcomes []outcome, plan Plan, ended error) error {
-	e := &ApplyError{Total: plan.Operations() + len(plan.Invalid), Done: 0}
+	e := &ApplyError{Total: max(plan.Operations(), len(outcomes)) + len(plan.Invalid), Done: 0}
 	failed := slices.Clone(plan.Invalid)
 	var late error
 	left := 0
