@@ -276,6 +276,8 @@ func (p *clusterPlanner) pointers() {
 func (p *clusterPlanner) warn(address netip.Addr, name string, zone Zone) {
 	text := fmt.Sprintf("no PTR for %s: ", address)
 	switch {
+	case p.state.floatingErr != nil && noFloatingIPs(p.state.floatingErr):
+		text += "this cloud's Designate knows no floating IPs"
 	case p.state.floatingErr != nil:
 		text += fmt.Sprintf("which floating IPs the project has is not known (%v)", p.state.floatingErr)
 	default:

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -126,6 +127,8 @@ func pods(t *testing.T, text string) []pod {
 			out = append(out, pod{o.Name, &o.Spec.Template.Spec})
 		case *appsv1.DaemonSet:
 			out = append(out, pod{o.Name, &o.Spec.Template.Spec})
+		case *batchv1.Job:
+			out = append(out, pod{o.Name, &o.Spec.Template.Spec})
 		}
 	}
 	if len(out) == 0 {
@@ -158,6 +161,7 @@ func sources() []source {
 		{name: "manila.yaml", text: file(manifests, "manila.yaml"), count: 2},
 		{name: "kms.yaml", text: file(manifests, "kms.yaml"), count: 1},
 		{name: "dns.yaml", text: file(manifests, "dns.yaml"), count: 1},
+		{name: "cluster-dns-job.yaml", text: file(manifests, "examples", "cluster-dns-job.yaml"), count: 1},
 		{name: "static-pod.yaml", text: file(manifests, "kms", "static-pod.yaml"), count: 1},
 		{name: "everything", text: func(t *testing.T) string { t.Helper(); return everything(t) }, count: 4},
 		{name: "first step of a takeover", text: func(t *testing.T) string {

@@ -20,6 +20,7 @@ var modeRights = map[string]rights{
 	"manila-node":       {privileged: true, root: true, hostNetwork: true},
 	"barbican-kms":      {root: true, hostNetwork: true},
 	"designate-webhook": {},
+	"dns":               {},
 }
 
 func TestContainersHaveTheRightsTheyNeed(t *testing.T) {
