@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -81,7 +80,7 @@ func (n *ClusterNames) inactive(ctx context.Context, result *ClusterResult) []er
 			r.Status = f.Status
 		} else {
 			var set wireRecordset
-			err = n.api.call(ctx, http.MethodGet, nil, &set, "zones", r.Zone.ID, "recordsets", r.ID)
+			err = n.api.get(ctx, &set, nil, "zones", r.Zone.ID, "recordsets", r.ID)
 			r.Status = set.Status
 		}
 		switch {
@@ -124,7 +123,7 @@ func (n *ClusterNames) servers(ctx context.Context, result *ClusterResult, inste
 				Host string `json:"hostname"`
 			} `json:"nameservers"`
 		}
-		if err := n.api.call(ctx, http.MethodGet, nil, &body, "zones", id, "nameservers"); err != nil {
+		if err := n.api.get(ctx, &body, nil, "zones", id, "nameservers"); err != nil {
 			return nil, describe(err, "asking for the name servers of zone %s", result.Records[i].Zone)
 		}
 		for _, s := range body.NameServers {

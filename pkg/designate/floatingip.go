@@ -53,7 +53,7 @@ func (a *api) floatingIPs(ctx context.Context) ([]FloatingIP, error) {
 	var body struct {
 		FloatingIPs []wireFloatingIP `json:"floatingips"`
 	}
-	if err := a.call(ctx, http.MethodGet, nil, &body, "reverse", "floatingips"); err != nil {
+	if err := a.get(ctx, &body, nil, "reverse", "floatingips"); err != nil {
 		return nil, describe(err, "listing the PTRs of floating IPs")
 	}
 	list := make([]FloatingIP, 0, len(body.FloatingIPs))
@@ -69,7 +69,7 @@ func (a *api) floatingIPs(ctx context.Context) ([]FloatingIP, error) {
 
 func (a *api) floatingIP(ctx context.Context, key string) (FloatingIP, error) {
 	var out wireFloatingIP
-	if err := a.call(ctx, http.MethodGet, nil, &out, "reverse", "floatingips", key); err != nil {
+	if err := a.get(ctx, &out, nil, "reverse", "floatingips", key); err != nil {
 		return FloatingIP{}, err
 	}
 	return out.floatingIP()
