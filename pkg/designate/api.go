@@ -140,8 +140,6 @@ func (a *api) stream(ctx context.Context, query url.Values, read func(body io.Re
 	return openstack.Wrap(read(response.Body))
 }
 
-// call makes a call without a query.
-// send makes a call and returns Designate's id of it. One that writes to a zone is in the ledger.
 func (a *api) send(ctx context.Context, method string, body, out any, path ...string) (requestID string, err error) {
 	if method != http.MethodGet && len(path) > 1 && path[0] == "zones" {
 		end := a.ledger.begin(path[1])
