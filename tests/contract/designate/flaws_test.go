@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ type flaw struct {
 	before            func(w http.ResponseWriter, r *http.Request, body []byte) (answered bool)
 	changes           func(c *plan.Changes)
 	records, adjusted func(list []*endpoint.Endpoint) []*endpoint.Endpoint
-	after             func(path string, w *httptest.ResponseRecorder)
+	after             func(r *http.Request, w *httptest.ResponseRecorder)
 	extra             func(zone string) *endpoint.Endpoint // is shown besides
 }
 
@@ -58,7 +59,7 @@ func (f flaw) provider(t *testing.T, good http.Handler) http.Handler {
 			answer.Body = bytes.NewBuffer(encode(t, spoil(list)))
 		}
 		if f.after != nil {
-			f.after(r.URL.Path, answer)
+			f.after(r, answer)
 		}
 		maps.Copy(w.Header(), answer.Header())
 		w.WriteHeader(answer.Code)
@@ -109,22 +110,24 @@ func refusing(status int, text string) func(http.ResponseWriter, *http.Request, 
 func flaws() []flaw {
 	list := []flaw{
 		{name: "loses TXT records", cases: []string{"ownership marks", "TXT"}, changes: inChanges(without(isText))},
-		{name: "says application/json", cases: []string{"media type and statuses"}, after: func(_ string, w *httptest.ResponseRecorder) { w.Header().Set("Content-Type", "application/json") }},
-		{name: "adds a blank to the media type", cases: []string{"media type and statuses"}, after: func(_ string, w *httptest.ResponseRecorder) {
+		{name: "says application/json", cases: []string{"media type and statuses"}, after: func(_ *http.Request, w *httptest.ResponseRecorder) {
+			w.Header().Set("Content-Type", "application/json")
+		}},
+		{name: "adds a blank to the media type", cases: []string{"media type and statuses"}, after: func(_ *http.Request, w *httptest.ResponseRecorder) {
 			w.Header().Set("Content-Type", "application/external.dns.webhook+json; version=1")
 		}},
-		{name: "answers 200 after writing", cases: []string{"media type and statuses", "A"}, after: func(_ string, w *httptest.ResponseRecorder) {
+		{name: "answers 200 after writing", cases: []string{"media type and statuses", "A"}, after: func(_ *http.Request, w *httptest.ResponseRecorder) {
 			if w.Code == http.StatusNoContent {
 				w.Code = http.StatusOK
 			}
 		}},
-		{name: "has both forms of the filter", cases: []string{"domain filter"}, after: func(path string, w *httptest.ResponseRecorder) {
-			if path == "/" {
+		{name: "has both forms of the filter", cases: []string{"domain filter"}, after: func(r *http.Request, w *httptest.ResponseRecorder) {
+			if r.URL.Path == "/" {
 				w.Body = bytes.NewBufferString(`{"include": ["test"], "regexInclude": "x"}`)
 			}
 		}},
-		{name: "has a filter of its own", cases: []string{"domain filter"}, after: func(path string, w *httptest.ResponseRecorder) {
-			if path == "/" {
+		{name: "has a filter of its own", cases: []string{"domain filter"}, after: func(r *http.Request, w *httptest.ResponseRecorder) {
+			if r.URL.Path == "/" {
 				w.Body = bytes.NewBufferString(`{}`)
 			}
 		}},
@@ -140,7 +143,7 @@ func flaws() []flaw {
 			w.WriteHeader(http.StatusNoContent)
 			return true
 		}},
-		{name: "gives no reason", cases: []string{"malformed bodies are refused with a reason"}, after: func(_ string, w *httptest.ResponseRecorder) {
+		{name: "gives no reason", cases: []string{"malformed bodies are refused with a reason"}, after: func(_ *http.Request, w *httptest.ResponseRecorder) {
 			if w.Code >= http.StatusBadRequest {
 				w.Body = &bytes.Buffer{}
 			}
@@ -215,6 +218,7 @@ func flaws() []flaw {
 			return list
 		}},
 		{name: "takes one request at a time", cases: []string{"overlapping syncs"}, before: oneAtATime()},
+		stuck(),
 		{name: "drops what is not ASCII", cases: []string{"Unicode names"}, changes: inChanges(without(func(e *endpoint.Endpoint) bool { return strings.Contains(e.DNSName, "xn--") }))},
 		{name: "knows only one zone", cases: []string{"child zone"}, before: refusing(http.StatusBadRequest, ".sub.")},
 		{name: "spoils what is encrypted", cases: []string{"encrypted marks"}, changes: inChanges(every(func(e *endpoint.Endpoint) {
@@ -229,6 +233,23 @@ func flaws() []flaw {
 		list = append(list, flaw{name: "knows no " + recordType, cases: []string{name}, changes: inChanges(without(func(e *endpoint.Endpoint) bool { return e.RecordType == recordType }))})
 	}
 	return list
+}
+
+// stuck answers nothing good any more once a client has gone before its answer.
+func stuck() flaw {
+	var gone atomic.Bool
+	return flaw{
+		name: "is stuck when a client has gone", cases: []string{"a client that gives up in the middle"},
+		before: func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+			if gone.Load() {
+				http.Error(w, "stuck", http.StatusConflict)
+			}
+			return gone.Load()
+		},
+		after: func(r *http.Request, _ *httptest.ResponseRecorder) {
+			gone.Store(gone.Load() || r.Context().Err() != nil)
+		},
+	}
 }
 
 // oneAtATime refuses what comes while it works, with a status that is no soft error.

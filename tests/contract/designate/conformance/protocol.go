@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -25,6 +26,7 @@ func protocolCases() []Case {
 		{"endpoints without labels", "the provider fails, or ExternalDNS exits: empty maps are omitted on the wire.", (*suite).withoutLabels},
 		{"adjusting drops no endpoint", "ExternalDNS deletes the records of what is missing in the answer.", (*suite).adjustKeepsAll},
 		{"overlapping syncs", "two ExternalDNS on one provider, or one that was restarted, spoil each other's records.", (*suite).overlapping},
+		{"a client that gives up in the middle", "after a restart of ExternalDNS, or a late answer, the provider is stuck or writes on behind its back.", (*suite).givingUp},
 	}
 }
 
@@ -175,4 +177,28 @@ func (s *suite) insist(client *externaldns.Client, desired []*endpoint.Endpoint)
 		pause(s.ctx, cmp.Or(s.Interval, time.Second))
 	}
 	return err
+}
+
+// givingUp: what was begun for a client that has gone does not spoil the next sync, whenever it went.
+func (s *suite) givingUp() {
+	wanted := func(last byte) (list []*endpoint.Endpoint) {
+		for n := range 10 {
+			list = append(list, endpoint.NewEndpointWithTTL(s.host(fmt.Sprintf("n%d", n)), "A", 300, fmt.Sprintf("192.0.2.%d", last)))
+		}
+		return list
+	}
+	turn := byte(0)
+	for patience := time.Millisecond; patience < time.Second; patience *= 3 {
+		turn++
+		ctx, cancel := context.WithTimeout(s.ctx, patience)
+		_, err := s.client.Sync(ctx, wanted(turn)...)
+		cancel()
+		s.logf("gave up after %v: %v", patience, err)
+	}
+	s.settled(wanted(turn + 1)...)
+	for _, e := range wanted(turn + 1) {
+		s.shows(e.DNSName, "A", 300, e.Targets[0])
+		s.shows("extdns-a."+e.DNSName, "TXT", 0, s.mark())
+	}
+	s.answers(s.host("n0"), "A", fmt.Sprintf("192.0.2.%d", turn+1))
 }
