@@ -94,8 +94,15 @@ func (f *faulty) converge(t *testing.T, client *peer.Client, most int, desired .
 func (f *faulty) has(t *testing.T, client *peer.Client, desired ...*endpoint.Endpoint) {
 	t.Helper()
 	changes, err := client.Sync(t.Context(), desired...)
-	if err != nil || changes.HasChanges() {
-		t.Errorf("there is still something to do: %v, %d creates, %d updates, %d deletes", err, len(changes.Create), len(changes.UpdateNew), len(changes.Delete))
+	for turn := 0; changes == nil && peer.Soft(err) && turn < 100; turn++ { // on a busy machine the zone may still be read
+		time.Sleep(20 * time.Millisecond)
+		changes, err = client.Sync(t.Context(), desired...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changes.HasChanges() {
+		t.Errorf("there is still something to do: %d creates, %d updates, %d deletes", len(changes.Create), len(changes.UpdateNew), len(changes.Delete))
 	}
 	list, err := client.Provider().Records(t.Context())
 	if err != nil {
