@@ -17,8 +17,7 @@ import (
 )
 
 // testNames lets a real ExternalDNS write a Service's name through the webhook, and asks the name server for it.
-func testNames(t *testing.T, c *cluster) {
-	t.Helper()
+func testNames(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	client, err := c.cloud.Session(t, "demo").Client(t.Context(), openstack.DNS)
 	if err != nil {
 		t.Fatal(err)
