@@ -10,8 +10,9 @@
 //   - zone.go: which zone a name belongs to, by longest suffix over all zones, usable or not;
 //   - plan.go: current recordsets + wanted changes → operations in ordered phases and independent groups;
 //   - apply.go: runs such a plan inside a deadline budget; queue.go says what comes next, pace.go how much at once;
-//   - api.go, list.go: the calls to Designate, paging and the negotiation of the page size;
-//   - inventory.go: what is known of the cloud's zones, read as a whole and kept in step with own writes;
+//   - api.go, list.go, recent.go: the calls to Designate, paging and the negotiation of the page size;
+//   - detector.go: whether what is known of a zone is still true, by its version and our own writes, which ledger.go counts;
+//   - inventory.go: what is known of the cloud's zones (sets.go has it packed), read as far as it must be and kept in step with own writes;
 //   - tracker.go: follows what was written until the name servers have it; quota.go: how full zones are, and what a full one means;
 //   - service.go, reading.go, writing.go: these put together for an edge;
 //   - cluster.go: what to do about the records of a cluster itself; cluster_names.go does it, cluster_wait.go waits for its effect;

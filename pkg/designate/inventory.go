@@ -35,6 +35,7 @@ type inventory struct {
 	types    []Type          // that are of interest
 	want     func(Zone) bool // which zones are of interest
 	chosen   func(Zone) bool // which zones there are at all, as far as we go
+	named    []string        // ids of zones that must be there
 	refresh  time.Duration   // a zone is read once more this long after it was, more or less; 0 is never
 	patience time.Duration   // how long Read waits
 	large    int             // recordsets of a zone of which only what changed is read, if that will do
@@ -52,6 +53,7 @@ type inventory struct {
 	zones   map[string]*zoneState
 	current *snapshot
 	limits  limitsState
+	missing []string // of the named, at the last look
 }
 
 // zoneState is what there is about one zone.
@@ -87,7 +89,7 @@ type look struct {
 
 func newInventory(s source, l *ledger, o *Options) *inventory {
 	v := &inventory{
-		source: s, ledger: l, types: o.Types, want: func(z Zone) bool { return o.WantZone(z.Name) }, chosen: o.chosen, refresh: max(o.FullRefresh, 0), patience: o.Deadline,
+		source: s, ledger: l, types: o.Types, want: func(z Zone) bool { return o.WantZone(z.Name) }, chosen: o.chosen, named: o.ZoneIDs, refresh: max(o.FullRefresh, 0), patience: o.Deadline,
 		large: 2000, slack: 5 * time.Minute,
 		logger: o.Logger, metrics: newReadMetrics(o.Registerer), slots: make(chan struct{}, o.Concurrency), zones: map[string]*zoneState{},
 	}
@@ -154,7 +156,25 @@ func (v *inventory) look(ctx context.Context) (look, error) {
 		l.sighted[zone.ID] = sighting{zone.Validator, during(markOf(before, zone.ID), markOf(after, zone.ID)), zone.touched}
 	}
 	l.zones = NewZones(list)
+	v.tellMissing(ctx, l)
 	return l, nil
+}
+
+// tellMissing warns once of each zone that was named and is not there.
+func (v *inventory) tellMissing(ctx context.Context, l look) {
+	missing := slices.DeleteFunc(slices.Clone(v.named), func(id string) bool {
+		_, there := l.sighted[id]
+		return there
+	})
+	v.mu.Lock()
+	known := v.missing
+	v.missing = missing
+	v.mu.Unlock()
+	for _, id := range missing {
+		if !slices.Contains(known, id) {
+			v.logger.WarnContext(ctx, "a chosen zone is not there, or not this project's to see", slog.String("zone_id", id))
+		}
+	}
 }
 
 func markOf(marks map[string]mark, zoneID string) mark {

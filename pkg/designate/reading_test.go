@@ -3,6 +3,7 @@ package designate_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -212,6 +213,16 @@ func TestChosenZones(t *testing.T) {
 	if list := mustRecords(t, c.service(designate.Options{ZoneIDs: []string{child}, PoolIDs: []string{"another"}})); len(list) != 0 {
 		t.Errorf("a pool that there is not: %v", list)
 	}
+	var log strings.Builder
+	absent := c.service(designate.Options{ZoneIDs: []string{child, "gone"}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for range 2 {
+		if diff := cmp.Diff([]designate.Record{below}, mustRecords(t, absent)); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	}
+	if n := strings.Count(log.String(), "a chosen zone is not there"); n != 1 || !strings.Contains(log.String(), "zone_id=gone") {
+		t.Errorf("%d warnings, want one of the zone that is not there:\n%s", n, log.String())
+	}
 }
 
 // An administrator sees and writes the zones of all projects; nobody else may ask for them.
@@ -336,6 +347,30 @@ func TestWhatChangedInALargeZone(t *testing.T) {
 		same := func(a, b designate.Record) bool { return a.Name == b.Name && a.Type == b.Type && a.Same(b) }
 		if !slices.EqualFunc(all, shown, same) {
 			t.Errorf("%s: -want +got:\n%s", step.what, cmp.Diff(all, shown))
+		}
+	}
+}
+
+// Two zones with one name, in two pools: the choice says which is meant.
+func TestSplitHorizon(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		a, b   string // what the zones are
+		want   string // id
+		reason designate.Reason
+	}{
+		"both are chosen":                       {"", "", "", designate.AmbiguousZone},
+		"one is chosen":                         {"", "unchosen", "a", ""},
+		"the other is chosen":                   {"unchosen", "", "b", ""},
+		"none is chosen":                        {"unchosen", "unchosen", "", designate.UnchosenZone},
+		"the chosen one is a copy":              {"secondary", "unchosen", "", designate.SecondaryZone},
+		"the chosen one is being deleted":       {"unchosen", "deleting", "", designate.DeletingZone},
+		"one of the chosen ones can be written": {"", "deleting", "a", ""},
+	} {
+		zones := designate.NewZones([]designate.Zone{designate.ZoneOf("a", "example.org", test.a), designate.ZoneOf("b", "example.org", test.b)})
+		zone, reason, ok := zones.Match("www.example.org")
+		if ok != (test.want != "") || ok && zone.ID != test.want || reason != test.reason {
+			t.Errorf("%s: %v, %q, %v; want %q, %q", name, zone, reason, ok, test.want, test.reason)
 		}
 	}
 }
