@@ -186,6 +186,9 @@ func perform(ctx context.Context, w writer, op Operation) outcome {
 		out.Err = fmt.Errorf("unknown operation %q", op.Verb)
 	}
 	if out.Err != nil {
+		if ctx.Err() != nil {
+			out.Err = fmt.Errorf("%w: there was no answer in time, and it may come into effect yet: %w", ErrBudget, out.Err)
+		}
 		out.Err = &RecordError{Name: op.Record.Name, Type: op.Record.Type, Err: fmt.Errorf("%s in zone %s: %w", op.Verb, op.Zone.Name, out.Err)}
 	} else if op.Verb != Delete {
 		out.Recordset, out.RequestID = &set, set.RequestID
