@@ -1,6 +1,7 @@
 package chart_test
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -132,19 +133,21 @@ func TestSidecarsFindTheSocket(t *testing.T) {
 	t.Parallel()
 	sidecars := 0
 	for _, p := range pods(t, everything(t)) {
-		var args []string
+		endpoint := ""
 		for i := range p.spec.Containers {
-			args = append(args, p.spec.Containers[i].Args...)
+			endpoint = cmp.Or(endpoint, value(p.spec.Containers[i].Args, "endpoint"))
 		}
-		endpoint, address := value(args, "endpoint"), value(args, "csi-address")
-		if address != "" {
-			sidecars++
-			if endpoint != "unix://"+address {
-				t.Errorf("%s: the sidecar looks at %s, and the mode serves %s", p.name, address, endpoint)
+		for i := range p.spec.Containers {
+			c := &p.spec.Containers[i]
+			if address := value(c.Args, "csi-address"); address != "" {
+				sidecars++
+				if endpoint != "unix://"+address {
+					t.Errorf("%s: %s looks at %s, and the mode serves %s", p.name, c.Name, address, endpoint)
+				}
 			}
 		}
 	}
-	if sidecars != 1 {
+	if sidecars != 4 {
 		t.Errorf("there are %d sidecars", sidecars)
 	}
 }

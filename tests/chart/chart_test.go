@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	snapshot "github.com/kubernetes-csi/external-snapshotter/client/v8/apis/volumesnapshot/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -84,7 +85,7 @@ func everything(t *testing.T, args ...string) string {
 // objects decodes documents of YAML as Kubernetes does when it is strict: an unknown kind, an unknown or a doubled field is an error.
 func objects(t *testing.T, text string) []runtime.Object {
 	t.Helper()
-	decoder := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
+	decoder := serializer.NewCodecFactory(known(t), serializer.EnableStrict).UniversalDeserializer()
 	var out []runtime.Object
 	for document := range strings.SplitSeq("\n"+text, "\n---\n") {
 		if onlyComments(document) || strings.Contains(document, "\nkind: PrometheusRule\n") { // that one is not Kubernetes' own; see prometheusRule
@@ -101,6 +102,18 @@ func objects(t *testing.T, text string) []runtime.Object {
 		t.Fatal("there is no object")
 	}
 	return out
+}
+
+// known are the kinds of Kubernetes, and of those who extend it.
+func known(t *testing.T) *runtime.Scheme {
+	t.Helper()
+	kinds := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, snapshot.AddToScheme} {
+		if err := add(kinds); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return kinds
 }
 
 func onlyComments(document string) bool {

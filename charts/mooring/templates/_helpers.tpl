@@ -142,3 +142,61 @@ readinessProbe:
               fieldRef:
                 fieldPath: metadata.namespace
 {{- end }}
+
+{{- /* Whether Kubernetes attaches volumes: "true", or nothing. */ -}}
+{{- define "mooring.attach" -}}
+{{- $inherited := has .Values.manila.driverName (list "nfs.manila.csi.openstack.org" "cephfs.manila.csi.openstack.org") -}}
+{{- if or (eq (toString .Values.manila.attach) "true") (and (eq (toString .Values.manila.attach) "auto") (not $inherited)) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{- /* A sidecar of the controller, by the name of its values; args are more of them than all sidecars have. It ends by itself when it is no longer
+       elected. A liveness probe would only restart it while Keystone is away: it answers none before the driver has logged in. */ -}}
+{{- define "mooring.sidecar" -}}
+{{- $sidecars := .root.Values.manila.sidecars -}}
+{{- $values := get $sidecars .name -}}
+- name: {{ .name }}
+  image: {{ $values.image | quote }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  args:
+    - --csi-address=/csi/csi.sock
+    - --timeout={{ $sidecars.timeout }}
+    - --leader-election
+    {{- range .args }}
+    - {{ . }}
+    {{- end }}
+  resources:
+    {{- toYaml $values.resources | nindent 4 }}
+  {{- include "mooring.unprivileged" . | nindent 2 }}
+  volumeMounts:
+    - name: socket
+      mountPath: /csi
+    - name: kubernetes
+      mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+      readOnly: true
+{{- end -}}
+
+{{- /* A StorageClass: root, values of the class, and parameters that are not the values' own. */ -}}
+{{- define "mooring.storageClass" -}}
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata:
+  name: {{ .values.name }}
+  labels:
+    {{- include "mooring.labels" . | nindent 4 }}
+  {{- if .values.default }}
+  annotations:
+    storageclass.kubernetes.io/is-default-class: "true"
+  {{- end }}
+provisioner: {{ .root.Values.manila.driverName }}
+parameters:
+  {{- merge (dict "type" .values.type) .parameters .values.parameters | toYaml | nindent 2 }}
+{{- with .values.mountOptions }}
+mountOptions:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+reclaimPolicy: {{ .values.reclaimPolicy }}
+volumeBindingMode: {{ .values.bindingMode }}
+allowVolumeExpansion: true
+{{- end -}}
