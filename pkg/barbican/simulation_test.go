@@ -271,7 +271,11 @@ func (w *world) noteActive(n *simNode) {
 func (w *world) prompt(n *simNode, ref KeyRef) bool {
 	entered := w.entered[ref]
 	met, known := n.met[ref]
-	if !n.started.Before(entered) && (!n.stateful || !n.lastCut.Before(n.started) || w.now.Sub(n.started) < 3*testPoll) {
+	knows := n.started
+	if !n.knew {
+		knows = n.listed[w.keys[0].Ref] // what was there before its first listing is not late to it
+	}
+	if !knows.Before(entered) && (!n.stateful || !n.lastCut.Before(n.started) || w.now.Sub(n.started) < 3*testPoll) {
 		return false
 	}
 	return known && met.Sub(entered) <= simPoll && n.cut.Before(entered)

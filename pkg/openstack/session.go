@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -60,9 +59,6 @@ func (t ServiceType) isVersion(element string) bool {
 }
 
 const (
-	loginTimeout = 30 * time.Second
-	// loginPatience is after how long a login that is not answered keeps new callers waiting no longer: they start another one.
-	loginPatience = 750 * time.Millisecond
 	// refusalHold is how long a refused login is not tried again, so that a wrong password does not lock the account.
 	refusalHold = 10 * time.Second
 	// renewBefore is how long before its end a token is renewed, at most a tenth of its life.
@@ -88,8 +84,7 @@ type Session struct {
 
 	mu       sync.Mutex
 	token    *token
-	began    time.Time // when the newest login that is under way began; zero: none is
-	refused  error     // the last login was refused, …
+	refused  error // the last login was refused, …
 	until    time.Time
 	limiters map[ServiceType]*rate.Limiter
 	versions map[ServiceType]MicroversionRange
@@ -114,7 +109,9 @@ func newSession(life context.Context, c Credential, o *Options) *Session {
 	}
 	s.base, s.broken = baseTransport(&c)
 	// Many clouds have all services behind one address. With connections of their own, logins do not queue behind stalled calls.
-	s.keystone, _ = baseTransport(&c)
+	if s.keystone, _ = baseTransport(&c); s.keystone != nil {
+		s.keystone.DisableKeepAlives = true // nor behind one that died without a word: they are rare
+	}
 	return s
 }
 
@@ -255,7 +252,6 @@ func (s *Session) currentToken(ctx context.Context) (*token, error) {
 	if !renew {
 		return old, err
 	}
-	s.unstick(time.Now())
 	result := s.logins.DoChan("", func() (any, error) { return s.login() }) //nolint:contextcheck // many callers wait for it: it lives longer than each of them
 	if old != nil {
 		return old, nil
@@ -272,16 +268,6 @@ func (s *Session) currentToken(ctx context.Context) (*token, error) {
 			return nil, errors.New("openstack: a login returned no token")
 		}
 		return t, nil
-	}
-}
-
-// unstick has the next login be made beside one that may hang for good. Only calls that come later do that, and wait for it.
-func (s *Session) unstick(now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.began.IsZero() && now.Sub(s.began) >= loginPatience {
-		s.logins.Forget("")
-		s.began = now
 	}
 }
 
@@ -322,64 +308,6 @@ func (s *Session) reject(t *token) bool {
 
 func (t *token) endsSoon(now time.Time) bool {
 	return now.After(t.expires.Add(-min(renewBefore, t.expires.Sub(t.issued)/10)))
-}
-
-func (s *Session) login() (*token, error) {
-	// another login may have ended since the caller saw that there is none
-	if t, renew, err := s.held(time.Now()); !renew {
-		return t, err
-	}
-	ctx, cancel := context.WithTimeout(s.life, loginTimeout)
-	defer cancel()
-	began := time.Now()
-	s.mu.Lock()
-	s.began = began
-	s.mu.Unlock()
-	t, err := s.askKeystone(ctx)
-	s.options.Metrics.login(err)
-	if err != nil {
-		err = s.loginError(err)
-		s.options.Logger.DebugContext(ctx, "login failed", slog.Any("credential", &s.credential), slog.Any("error", err))
-	} else {
-		s.options.Logger.DebugContext(ctx, "logged in", slog.Any("credential", &s.credential), slog.Time("expires", t.expires))
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.began.Equal(began) {
-		s.began = time.Time{}
-	}
-	s.refused = nil
-	if err != nil {
-		if errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) {
-			s.refused, s.until = err, time.Now().Add(refusalHold)
-		}
-		return nil, err
-	}
-	s.token = t
-	return t, nil
-}
-
-func (s *Session) askKeystone(ctx context.Context) (*token, error) {
-	transport := s.transport(Identity, nil)
-	transport.token, transport.reject, transport.base = nil, nil, s.keystone
-	transport.secrets = []string{s.credential.Password, s.credential.ApplicationCredentialSecret, s.credential.Token}
-	endpoint, err := url.Parse(s.credential.AuthURL + "/")
-	if err != nil {
-		return nil, err
-	}
-	transport.endpoint = endpoint
-	provider := &gophercloud.ProviderClient{HTTPClient: http.Client{Transport: transport, CheckRedirect: followRedirect}}
-	provider.UserAgent.Prepend(s.options.UserAgent)
-	client := &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: endpoint.String(), Type: string(Identity)}
-
-	options := s.credential.authOptions()
-	if options.TokenID != "" && options.Scope == nil { // the token's own scope will do: ask what it is
-		provider.TokenID = options.TokenID
-		result := tokens.Get(ctx, client, options.TokenID)
-		return extract(result, result.Header, options.TokenID)
-	}
-	result := tokens.Create(ctx, client, options)
-	return extract(result, result.Header, "")
 }
 
 // result is what gophercloud's two ways to a token have in common.
