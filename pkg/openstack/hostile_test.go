@@ -23,10 +23,10 @@ type hostile struct {
 	*httptest.Server
 
 	logins  atomic.Int64
-	token   func(n int64) string  // the login's whole answer
-	service http.HandlerFunc      // what is at /dns/
-	subject func(n int64) string  // X-Subject-Token
-	header  func(h http.Header)   // more headers of the login
+	token   func(n int64) string // the login's whole answer
+	service http.HandlerFunc     // what is at /dns/
+	subject func(n int64) string // X-Subject-Token
+	header  func(h http.Header)  // more headers of the login
 	pool    *openstack.Pool
 }
 
@@ -39,7 +39,7 @@ func newHostile(t *testing.T, o openstack.Options) *hostile {
 	h.token = func(int64) string { return h.body(time.Now().Add(time.Hour), "/dns") }
 	h.service = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"zones": []}`) }
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v3/auth/tokens", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /v3/auth/tokens", func(w http.ResponseWriter, _ *http.Request) {
 		n := h.logins.Add(1)
 		if s := h.subject(n); s != "" {
 			w.Header().Set("X-Subject-Token", s)
@@ -52,7 +52,7 @@ func newHostile(t *testing.T, o openstack.Options) *hostile {
 	})
 	mux.HandleFunc("/dns/", func(w http.ResponseWriter, r *http.Request) { h.service(w, r) })
 	h.Server = httptest.NewServer(mux)
-	h.pool = openstack.NewPool(o)
+	h.pool = openstack.NewPool(o.Patient())
 	t.Cleanup(func() { h.pool.Close(); h.CloseClientConnections(); h.Close() })
 	return h
 }
@@ -207,6 +207,12 @@ func TestErrorsOfAHostileServiceAreOneShortLineWithoutSecrets(t *testing.T) {
 
 func TestErrorsOfAHostileKeystone(t *testing.T) {
 	t.Parallel()
+	var sent atomic.Int64 // MiB without end
+	t.Cleanup(func() {
+		if most := int64(64); sent.Load() > most {
+			t.Errorf("%d MiB were read", sent.Load())
+		}
+	})
 	for name, answer := range map[string]http.HandlerFunc{
 		"garbage": func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusCreated)
@@ -249,7 +255,7 @@ func TestErrorsOfAHostileKeystone(t *testing.T) {
 		"endless": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusCreated)
 			_, _ = io.WriteString(w, `{"token": {"x": "`)
-			for chunk := bytes.Repeat([]byte("x"), 1<<20); r.Context().Err() == nil; {
+			for chunk := bytes.Repeat([]byte("x"), 1<<20); r.Context().Err() == nil; sent.Add(1) {
 				if _, err := w.Write(chunk); err != nil {
 					return
 				}
@@ -260,14 +266,12 @@ func TestErrorsOfAHostileKeystone(t *testing.T) {
 			t.Parallel()
 			server := httptest.NewServer(answer)
 			var log bytes.Buffer
-			pool := openstack.NewPool(openstack.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // who reads on without end gets there
-			defer cancel()
-			err := pool.Session(&openstack.Credential{AuthURL: server.URL + "/v3", Origin: "cloud X", Username: "u", UserDomainID: "d", Password: "hush-hush", ProjectID: "p"}).Login(ctx)
+			pool := openstack.NewPool(openstack.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}.Patient())
+			err := pool.Session(&openstack.Credential{AuthURL: server.URL + "/v3", Origin: "cloud X", Username: "u", UserDomainID: "d", Password: "hush-hush", ProjectID: "p"}).Login(t.Context())
 			pool.Close()
 			server.CloseClientConnections()
 			server.Close()
-			if err == nil || ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "hush-hush") || strings.Contains(log.String(), "hush-hush") {
+			if err == nil || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "hush-hush") || strings.Contains(log.String(), "hush-hush") {
 				t.Error(err)
 			}
 			t.Log(err)
@@ -300,13 +304,12 @@ func TestOddCatalogURLs(t *testing.T) {
 	for _, u := range []string{"ftp://127.0.0.1/dns", "dns", "", " http://127.0.0.1/dns", "http://127.0.0.1:99999999/dns", "http:///dns", "http://[::1/dns", "http://user:pw@127.0.0.1:1/x\n"} {
 		h := newHostile(t, openstack.Options{})
 		h.token = func(int64) string { return h.body(time.Now().Add(time.Hour), u) }
-		begin := time.Now()
 		if u == "" || u == "dns" {
 			h.token = func(int64) string { return strings.ReplaceAll(h.body(time.Now().Add(time.Hour), "zzz"), "zzz", u) }
 		}
 		err := get(t.Context(), h.session())
-		if !errors.Is(err, openstack.ErrNoService) || time.Since(begin) > 500*time.Millisecond || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%q: %v after %v", u, err, time.Since(begin))
+		if !errors.Is(err, openstack.ErrNoService) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v", u, err)
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 const (
 	loginTimeout = 30 * time.Second
-	// loginPatience is how long a login may go unanswered before there is a second one beside it, and half of how long before a third.
+	// loginPatience is how long a login may go unanswered before there is a second one beside it. That one may twice as long before there is a third.
 	loginPatience = 750 * time.Millisecond
 	// loginsAtOnce bounds them: each costs Keystone the hashing of a password, and a wrong password counts each time.
 	loginsAtOnce = 3
@@ -36,7 +36,9 @@ func (s *Session) login() (*token, error) {
 	defer cancel()
 	ask := s.askKeystone
 	if old == nil { // else nobody waits for the new one
-		ask = func(ctx context.Context) (*token, error) { return unstuck(ctx, s.askKeystone, s.answers) }
+		ask = func(ctx context.Context) (*token, error) {
+			return unstuck(ctx, s.options.patience, s.askKeystone, s.answers)
+		}
 	}
 	t, err := ask(ctx)
 	s.options.Metrics.login(err)
@@ -62,7 +64,7 @@ func (s *Session) login() (*token, error) {
 // unstuck logs in, and does so again beside a login that hangs: somebody took its connection and never answers, though Keystone is back
 // since. That Keystone is there is asked without a login first, so that one that is away or overloaded gets the one login only. The first
 // to end counts, the others are ended.
-func unstuck(ctx context.Context, login func(context.Context) (*token, error), answers func(context.Context) bool) (*token, error) {
+func unstuck(ctx context.Context, patience time.Duration, login func(context.Context) (*token, error), answers func(context.Context) bool) (*token, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -76,12 +78,12 @@ func unstuck(ctx context.Context, login func(context.Context) (*token, error), a
 	}
 	go begin()
 	go func() {
-		pause := loginPatience
+		pause := patience
 		for logins := 1; logins < loginsAtOnce && poll.Sleep(ctx, pause) == nil; {
 			pause = probePause
 			if answers(ctx) {
 				go begin()
-				pause = loginPatience << logins
+				pause = patience << logins
 				logins++
 			}
 		}
@@ -99,7 +101,7 @@ func (s *Session) answers(ctx context.Context) bool {
 		return false
 	}
 	req.Header.Set("User-Agent", s.options.UserAgent)
-	resp, err := s.identity(req.URL).RoundTrip(req)
+	resp, err := s.identity(req.URL).RoundTrip(req) //nolint:bodyclose // discard closes it
 	if err != nil {
 		return false
 	}

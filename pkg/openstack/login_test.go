@@ -62,7 +62,7 @@ func TestUnstuck(t *testing.T) {
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), loginTimeout)
 				defer cancel()
-				_, err := unstuck(ctx, login, func(ctx context.Context) bool {
+				_, err := unstuck(ctx, loginPatience, login, func(ctx context.Context) bool {
 					ctx, cancel := context.WithTimeout(ctx, probePatience)
 					defer cancel()
 					return takes(ctx, tc.probe) == nil
@@ -96,7 +96,7 @@ func TestTokenIsRenewedBeforeItEnds(t *testing.T) {
 			t.Parallel()
 			var logins atomic.Int64
 			answer := make(chan struct{})
-			s := aged(t, left, func(w http.ResponseWriter, r *http.Request) {
+			s := aged(t, left, func(w http.ResponseWriter, _ *http.Request) {
 				logins.Add(1)
 				<-answer
 				w.Header().Set("X-Subject-Token", "new")

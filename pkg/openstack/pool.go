@@ -22,6 +22,8 @@ type Options struct {
 	Burst int
 	// UserAgent stands before gophercloud's own; zero means mooring.
 	UserAgent string
+
+	patience time.Duration // loginPatience, but in tests
 }
 
 const (
@@ -67,6 +69,9 @@ func NewPool(o Options) *Pool {
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = "mooring"
+	}
+	if o.patience == 0 {
+		o.patience = loginPatience
 	}
 	p := &Pool{options: o, sessions: map[[sha256.Size]byte]*pooled{}}
 	p.life, p.end = context.WithCancel(context.Background())
