@@ -88,7 +88,7 @@ func objects(t *testing.T, text string) []runtime.Object {
 	decoder := serializer.NewCodecFactory(known(t), serializer.EnableStrict).UniversalDeserializer()
 	var out []runtime.Object
 	for document := range strings.SplitSeq("\n"+text, "\n---\n") {
-		if onlyComments(document) || strings.Contains(document, "\nkind: PrometheusRule\n") { // that one is not Kubernetes' own; see prometheusRule
+		if onlyComments(document) || strings.Contains(document, "\napiVersion: monitoring.coreos.com/v1\n") { // not Kubernetes' own; see prometheusRule and serviceMonitor
 			continue
 		}
 		object, _, err := decoder.Decode([]byte(document), nil, nil)
@@ -135,7 +135,9 @@ func pods(t *testing.T, text string) []pod {
 	for _, object := range objects(t, text) {
 		switch o := object.(type) {
 		case *corev1.Pod:
-			out = append(out, pod{o.Name, &o.Spec})
+			if o.Annotations["helm.sh/hook"] == "" { // see hooks
+				out = append(out, pod{o.Name, &o.Spec})
+			}
 		case *appsv1.Deployment:
 			out = append(out, pod{o.Name, &o.Spec.Template.Spec})
 		case *appsv1.DaemonSet:
@@ -181,6 +183,8 @@ func sources() []source {
 			t.Helper()
 			return everything(t, "--set-json", `kms.keyring="",kms.allowedCreators=[]`)
 		}, count: 4},
+		{name: "takeover of NFS", text: func(t *testing.T) string { t.Helper(); return takeover(t, "nfs") }, count: 2},
+		{name: "takeover of CephFS", text: func(t *testing.T) string { t.Helper(); return takeover(t, "cephfs") }, count: 2},
 		{name: "sidecar of ExternalDNS", text: externalDNS, count: 1},
 	}
 }

@@ -107,6 +107,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{`manila.attach="yes"`, "/manila/attach"},
 		{`manila.attach=false,manila.storageClasses.nfs.clients=[]`, "/manila/storageClasses/nfs/clients"},
 		{`manila.attach="auto",manila.driverName="nfs.manila.csi.openstack.org",manila.storageClasses.nfs.clients=[]`, "/manila/storageClasses/nfs/clients"},
+		{`manila.node.adminAddress="localhost"`, "/manila/node/adminAddress"},
+		{`monitoring.serviceMonitor.interval=30`, "/monitoring/serviceMonitor/interval"},
 		{`manila.fsGroupPolicy="Always"`, "/manila/fsGroupPolicy"},
 		{`manila.secrets=[{"name":"secret"}]`, "/manila/secrets"},
 		{`manila.secrets=[{"name":"secret","namespace":"default","key":"x"}]`, "key"},

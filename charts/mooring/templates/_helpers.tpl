@@ -101,6 +101,13 @@ securityContext:
 - --log-format={{ .root.Values.log.format }}
 {{- end -}}
 
+{{- /* Where the admin endpoint of a plugin on the node's network is: address, port, and host, which is where kubelet finds it. */ -}}
+{{- define "mooring.nodeAdmin" -}}
+admin: {{ printf "%s:%v" .adminAddress .adminPort | quote }}
+port: {{ .adminPort }}
+host: {{ eq .adminAddress "0.0.0.0" | ternary "127.0.0.1" .adminAddress }}
+{{- end -}}
+
 {{- /* port is a number or a name; host is where kubelet looks when it is not the pod's address. */ -}}
 {{- define "mooring.probes" -}}
 livenessProbe:
