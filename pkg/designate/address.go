@@ -152,5 +152,6 @@ func fetch(ctx context.Context, s session, service openstack.ServiceType, out an
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
-	return request(ctx, client, http.MethodGet, address, nil, out)
+	_, err = exchange(ctx, client, http.MethodGet, address, nil, out)
+	return err
 }

@@ -160,11 +160,6 @@ func (a *api) headers() map[string]string {
 	return nil
 }
 
-func request(ctx context.Context, client *gophercloud.ServiceClient, method, address string, body, out any) error {
-	_, err := exchange(ctx, client, method, address, body, out)
-	return err
-}
-
 func exchange(ctx context.Context, client *gophercloud.ServiceClient, method, address string, body, out any) (requestID string, err error) {
 	options := &gophercloud.RequestOpts{JSONBody: body, JSONResponse: out, OkCodes: []int{http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusNoContent}}
 	response, err := client.Request(ctx, method, address, options) //nolint:bodyclose // gophercloud reads and closes it

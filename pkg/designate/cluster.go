@@ -77,12 +77,6 @@ type ClusterWant struct {
 	Force bool
 }
 
-// markedSet is a recordset with its description.
-type markedSet struct {
-	Recordset
-	Description string
-}
-
 // clusterState is what there is: the recordsets at and below the cluster's domain, those with PTRs that matter, and the floating IPs.
 type clusterState struct {
 	zones    Zones
@@ -231,13 +225,8 @@ func (p *clusterPlanner) write(zone Zone, existing *markedSet, r Record) {
 }
 
 func (p *clusterPlanner) remove(set *markedSet) {
-	zone := Zone{ID: set.ZoneID}
-	for _, z := range p.state.zones.All() {
-		if z.ID == set.ZoneID {
-			zone = z
-		}
-	}
-	p.plan.actions = append(p.plan.actions, clusterAction{Operation: Operation{Verb: Delete, Zone: zone, ID: set.ID, Record: set.Record}, status: set.Status})
+	op := Operation{Verb: Delete, Zone: p.state.zones.byID(set.ZoneID), ID: set.ID, Record: set.Record}
+	p.plan.actions = append(p.plan.actions, clusterAction{Operation: op, status: set.Status})
 }
 
 // pointers plans the PTRs of the API's addresses: in reverse zones of the project, and those of other floating IPs by Designate's own way.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -78,10 +77,7 @@ func (n *ClusterNames) Ensure(ctx context.Context, spec *ClusterSpec) (*ClusterR
 // Delete takes away everything of a cluster in a zone, and its PTRs.
 func (n *ClusterNames) Delete(ctx context.Context, spec *ClusterSpec) (*ClusterResult, error) {
 	want := spec.ClusterWant
-	state, picked, err := n.read(ctx, &want, spec.ZoneID, true)
-	if err == nil {
-		err = n.readPointers(ctx, &want, state)
-	}
+	state, picked, err := n.readMarked(ctx, &want, spec.ZoneID)
 	if err != nil {
 		return nil, err
 	}
@@ -95,25 +91,18 @@ func (n *ClusterNames) Delete(ctx context.Context, spec *ClusterSpec) (*ClusterR
 // List returns the records of a cluster in a zone, or of all clusters when none is named, with the PTRs.
 func (n *ClusterNames) List(ctx context.Context, spec *ClusterSpec) (*ClusterResult, error) {
 	want := spec.ClusterWant
-	state, picked, err := n.read(ctx, &want, spec.ZoneID, true)
-	if err == nil {
-		err = n.readPointers(ctx, &want, state)
-	}
+	state, picked, err := n.readMarked(ctx, &want, spec.ZoneID)
 	if err != nil {
 		return nil, err
 	}
 	result := &ClusterResult{Zone: picked}
-	zones := map[string]Zone{}
-	for _, z := range state.zones.All() {
-		zones[z.ID] = z
-	}
 	mine := func(cluster string, r Record) bool {
 		return cluster != "" && (want.Cluster == "" || want.Cluster == cluster) && belongs(cluster, want.Zone, r)
 	}
 	for i := range state.sets {
 		if set := &state.sets[i]; mine(clusterOf(set.Description), set.Record) {
 			result.Records = append(result.Records, ClusterRecord{
-				Record: set.Record, Cluster: clusterOf(set.Description), Zone: zones[set.ZoneID], ID: set.ID, Status: set.Status,
+				Record: set.Record, Cluster: clusterOf(set.Description), Zone: state.zones.byID(set.ZoneID), ID: set.ID, Status: set.Status,
 			})
 		}
 	}
@@ -130,11 +119,6 @@ func (n *ClusterNames) List(ctx context.Context, spec *ClusterSpec) (*ClusterRes
 		result.Warnings = append(result.Warnings, fmt.Sprintf("PTRs of floating IPs are not listed: %v", state.floatingErr))
 	}
 	return result, nil
-}
-
-// noFloatingIPs says whether the cloud has none at all: no Neutron.
-func noFloatingIPs(err error) bool {
-	return errorType(err) == "no_endpoint" || errors.Is(err, openstack.ErrNotFound)
 }
 
 // read finds the zone, whose name it puts into want, and reads what is at and below the cluster's domain: all of it, or what carries a mark.
@@ -172,6 +156,15 @@ func (n *ClusterNames) read(ctx context.Context, want *ClusterWant, zoneID strin
 	return state, picked, nil
 }
 
+// readMarked reads what carries the mark, PTRs too.
+func (n *ClusterNames) readMarked(ctx context.Context, want *ClusterWant, zoneID string) (*clusterState, Zone, error) {
+	state, picked, err := n.read(ctx, want, zoneID, true)
+	if err == nil {
+		err = n.readPointers(ctx, want, state)
+	}
+	return state, picked, err
+}
+
 // marks filters by the mark of a cluster, or of any.
 func marks(cluster string) url.Values {
 	return url.Values{"description": {clusterMark + cmp.Or(cluster, "*")}}
@@ -185,7 +178,7 @@ func (n *ClusterNames) readPointers(ctx context.Context, want *ClusterWant, stat
 	}
 	add := func(sets []markedSet) {
 		for _, set := range sets {
-			if !seen[set.ID] && state.zones.Usable(Zone{ID: set.ZoneID, Name: zoneName(state.zones, set.ZoneID)}) {
+			if !seen[set.ID] && state.zones.Usable(state.zones.byID(set.ZoneID)) {
 				seen[set.ID] = true
 				state.sets = append(state.sets, set)
 			}
@@ -216,15 +209,6 @@ func (n *ClusterNames) readPointers(ctx context.Context, want *ClusterWant, stat
 	}
 	state.floatingErr = err
 	return nil
-}
-
-func zoneName(zones Zones, id string) string {
-	for _, z := range zones.All() {
-		if z.ID == id {
-			return z.Name
-		}
-	}
-	return ""
 }
 
 // carryOut does what a plan says, unless something is in the way or it is a dry run.
@@ -295,75 +279,4 @@ func (n *ClusterNames) actFloating(ctx context.Context, mark string, a *clusterA
 		row.Status = set.Status
 	}
 	return describe(err, "%s PTR of the floating IP %s", a.Verb, a.floatingIP.Address)
-}
-
-// wireMarkedSet is a recordset with its description.
-type wireMarkedSet struct {
-	wireRecordset
-
-	Description *string `json:"description"`
-}
-
-func (w *wireMarkedSet) marked() markedSet {
-	set := markedSet{Recordset: w.recordset()}
-	if w.Description != nil {
-		set.Description = *w.Description
-	}
-	return set
-}
-
-// marked lists recordsets with their descriptions.
-func (a *api) marked(ctx context.Context, filter url.Values, path ...string) ([]markedSet, error) {
-	var sets []markedSet
-	err := listing(ctx, a, filter, func() { sets = nil }, func(w *wireMarkedSet) { sets = append(sets, w.marked()) }, func(w *wireMarkedSet) string { return w.ID }, "recordsets", path...)
-	return sets, err
-}
-
-// markedWriter writes recordsets with a cluster's mark. What it finds in place of what it wanted to create, because somebody was faster or an
-// answer was lost, it only takes for the cluster's when it has the mark.
-type markedWriter struct {
-	api   *api
-	mark  string
-	force bool
-}
-
-func (w *markedWriter) create(ctx context.Context, zoneID string, r Record) (Recordset, error) {
-	body := w.body(r)
-	body["name"], body["type"] = WireName(r.Name), r.Type
-	return w.api.write(ctx, http.MethodPost, body, "zones", zoneID, "recordsets")
-}
-
-func (w *markedWriter) update(ctx context.Context, zoneID, id string, r Record) (Recordset, error) {
-	return w.api.write(ctx, http.MethodPut, w.body(r), "zones", zoneID, "recordsets", id)
-}
-
-func (w *markedWriter) body(r Record) map[string]any {
-	body := wireBody(r)
-	body["description"] = w.mark
-	return body
-}
-
-func (w *markedWriter) remove(ctx context.Context, zoneID, id string) (requestID string, err error) {
-	return w.api.remove(ctx, zoneID, id)
-}
-
-func (w *markedWriter) find(ctx context.Context, key Key) (Recordset, bool, error) {
-	sets, err := w.api.marked(ctx, url.Values{"name": {WireName(key.Name)}, "type": {string(key.Type)}}, "zones", key.ZoneID, "recordsets")
-	if err != nil {
-		return Recordset{}, false, err
-	}
-	for i := range sets { // an asterisk in the name finds its siblings, too
-		set := &sets[i]
-		switch {
-		case set.Name != key.Name || set.Type != key.Type:
-		case set.Description == w.mark:
-			return set.Recordset, true, nil
-		case w.force:
-			set.Targets = nil // it is never the same: it has no mark yet
-			return set.Recordset, true, nil
-		default:
-			return Recordset{}, false, foreign(set.Record, set.Description)
-		}
-	}
-	return Recordset{}, false, nil
 }

@@ -2,11 +2,14 @@ package designate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+
+	"mooring/pkg/openstack"
 )
 
 // FloatingIP is a floating IP of the project as Designate knows it, with its PTR. A floating IP has one PTR at most, in a zone of the cloud's
@@ -65,6 +68,11 @@ func (a *api) floatingIPs(ctx context.Context) ([]FloatingIP, error) {
 		list = append(list, f)
 	}
 	return list, nil
+}
+
+// noFloatingIPs says whether an error is that of a cloud that has no floating IPs at all: no Neutron.
+func noFloatingIPs(err error) bool {
+	return errorType(err) == "no_endpoint" || errors.Is(err, openstack.ErrNotFound)
 }
 
 func (a *api) floatingIP(ctx context.Context, key string) (FloatingIP, error) {

@@ -73,3 +73,13 @@ func (v *inventory) askLimits(ctx context.Context) (cloudLimits, error) {
 	}
 	return limits, nil
 }
+
+// quotas are the limits that are known by now; zero fields are not.
+func (v *inventory) quotas() cloudLimits {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.limits.known == nil {
+		return cloudLimits{}
+	}
+	return *v.limits.known
+}

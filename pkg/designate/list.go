@@ -24,8 +24,12 @@ func pageSizes() []string { return []string{"max", "500", "100", ""} }
 // maxRestarts is how often a list is begun again because the entry that its next page was to follow has gone.
 const maxRestarts = 5
 
-// errNoPages is returned when a list never ends: a page that has no new entries but says that there are more.
-var errNoPages = errors.New("designate: the list goes on without new entries")
+var (
+	// errEndless is matched when a page has no new entries, but says that there are more.
+	errEndless = errors.New("the list goes on without new entries")
+	// errNoList is matched when an answer is JSON, but no page of a list.
+	errNoList = errors.New("the answer is no list")
+)
 
 // page is what is left of one page of a list once its entries are taken.
 type page struct {
@@ -79,7 +83,7 @@ func (l *progress) take(p page) (done bool, err error) {
 	case !p.more || p.entries == 0, l.total > 0 && l.entries >= l.total && !l.moved:
 		return true, nil
 	case p.last == l.marker:
-		return false, errNoPages
+		return false, errEndless
 	}
 	l.marker = p.last
 	return false, nil
@@ -168,9 +172,6 @@ func expect(d *json.Decoder, want json.Delim) error {
 	}
 	return nil
 }
-
-// errNoList is matched when an answer is JSON, but no page of a list.
-var errNoList = errors.New("designate: the answer is no list")
 
 // listing asks for one page after the other of what passes a filter, which may be nil.
 func listing[T any](ctx context.Context, a *api, filter url.Values, reset func(), add func(*T), id func(*T) string, collection string, path ...string) error {

@@ -86,10 +86,10 @@ func (q *quota) check(ctx context.Context, snap *snapshot, plan Plan) {
 // explain says with numbers what is full, in the errors of outcomes that failed for want of room.
 func (q *quota) explain(snap *snapshot, outcomes []outcome) {
 	limits := q.inventory.quotas()
-	used := map[string]int{}
+	grown := map[string]int{} // by zone id, since the snapshot
 	for _, o := range outcomes {
 		if o.Err == nil {
-			used[o.Operation.Zone.ID] += map[Verb]int{Create: 1, Delete: -1}[o.Operation.Verb]
+			grown[o.Operation.Zone.ID] += map[Verb]int{Create: 1, Delete: -1}[o.Operation.Verb]
 		}
 	}
 	for i := range outcomes {
@@ -97,14 +97,11 @@ func (q *quota) explain(snap *snapshot, outcomes []outcome) {
 		if !errors.Is(o.Err, openstack.ErrQuota) {
 			continue
 		}
-		zone := o.Operation.Zone
-		if packed := snap.sets[zone.ID]; packed != nil {
-			used[zone.ID] += packed.len()
+		zone, there := o.Operation.Zone, 0
+		if packed := snap.sets[o.Operation.Zone.ID]; packed != nil {
+			there = packed.len()
 		}
-		o.Err = fmt.Errorf("%w: %s", o.Err, limits.advice(o.Err, zone.Name, used[zone.ID], len(o.Operation.Record.Targets)))
-		if packed := snap.sets[zone.ID]; packed != nil {
-			used[zone.ID] -= packed.len()
-		}
+		o.Err = fmt.Errorf("%w: %s", o.Err, limits.advice(o.Err, zone.Name, there+grown[zone.ID], len(o.Operation.Record.Targets)))
 	}
 }
 
@@ -127,16 +124,6 @@ func atMost(limit int) string {
 		return "no more than the cloud's limit, which it doesn't tell"
 	}
 	return fmt.Sprintf("at most %d", limit)
-}
-
-// quotas are the limits that are known by now; zero fields are not.
-func (v *inventory) quotas() cloudLimits {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.limits.known == nil {
-		return cloudLimits{}
-	}
-	return *v.limits.known
 }
 
 func recordsetsDesc() *prometheus.Desc {

@@ -11,8 +11,8 @@ import (
 // 255 bytes in DNS, but Designate (designate/objects/rrdata_txt.py) measures the presentation form with its two quotes.
 const maxTXTChunk = 253
 
-// ErrTXT is matched by errors about TXT data that can't be read.
-var ErrTXT = errors.New("invalid TXT data")
+// errTXT is matched by errors about TXT data that can't be read.
+var errTXT = errors.New("invalid TXT data")
 
 // CanonicalTXT returns the one form of the text of a TXT record: what the record says, in one piece, without quotes and
 // escapes. Only a text that itself begins with a quote stays quoted and escaped, or the form would not be a fixed point, and one
@@ -43,7 +43,7 @@ func WireTXT(canonical string) string {
 }
 
 // readTXT returns the canonical text of TXT data as Designate stores it: strings in quotes, or bare words (RFC 1035 section 5.1).
-// Strings of one record are joined. Errors match ErrTXT.
+// Strings of one record are joined. Errors match errTXT.
 func readTXT(wire string) (string, error) {
 	text, err := parseStrings(wire)
 	if err != nil {
@@ -99,7 +99,7 @@ func parseStrings(in string) (string, error) {
 	var b strings.Builder
 	rest := strings.Trim(in, " \t")
 	if rest == "" {
-		return "", fmt.Errorf("%w: it is empty", ErrTXT)
+		return "", fmt.Errorf("%w: it is empty", errTXT)
 	}
 	for rest != "" {
 		var err error
@@ -123,7 +123,7 @@ func quotedString(in string, b *strings.Builder) (string, error) {
 		case '"':
 			rest := in[i+1:]
 			if rest != "" && rest[0] != ' ' && rest[0] != '\t' {
-				return "", fmt.Errorf("%w: a quote in the middle of a string is not escaped", ErrTXT)
+				return "", fmt.Errorf("%w: a quote in the middle of a string is not escaped", errTXT)
 			}
 			return rest, nil
 		case '\\':
@@ -137,7 +137,7 @@ func quotedString(in string, b *strings.Builder) (string, error) {
 			i++
 		}
 	}
-	return "", fmt.Errorf("%w: a closing quote is missing", ErrTXT)
+	return "", fmt.Errorf("%w: a closing quote is missing", errTXT)
 }
 
 func bareString(in string, b *strings.Builder) (string, error) {
@@ -146,7 +146,7 @@ func bareString(in string, b *strings.Builder) (string, error) {
 		case ' ', '\t':
 			return in[i:], nil
 		case '"':
-			return "", fmt.Errorf("%w: a quote in the middle of a word", ErrTXT)
+			return "", fmt.Errorf("%w: a quote in the middle of a word", errTXT)
 		case '\\':
 			n, err := unescape(in[i:], b)
 			if err != nil {
@@ -164,24 +164,24 @@ func bareString(in string, b *strings.Builder) (string, error) {
 // unescape reads one escape (\DDD or \X), writes its byte and returns its length.
 func unescape(in string, b *strings.Builder) (int, error) {
 	if len(in) < 2 {
-		return 0, fmt.Errorf("%w: it ends in a lone backslash", ErrTXT)
+		return 0, fmt.Errorf("%w: it ends in a lone backslash", errTXT)
 	}
 	if in[1] < '0' || in[1] > '9' {
 		b.WriteByte(in[1])
 		return 2, nil
 	}
 	if len(in) < 4 {
-		return 0, fmt.Errorf("%w: escape %q has fewer than three digits", ErrTXT, shortened(in))
+		return 0, fmt.Errorf("%w: escape %q has fewer than three digits", errTXT, shortened(in))
 	}
 	value := 0
 	for _, d := range []byte(in[1:4]) {
 		if d < '0' || d > '9' {
-			return 0, fmt.Errorf("%w: escape %q has fewer than three digits", ErrTXT, in[:4])
+			return 0, fmt.Errorf("%w: escape %q has fewer than three digits", errTXT, in[:4])
 		}
 		value = value*10 + int(d-'0')
 	}
 	if value > 255 {
-		return 0, fmt.Errorf("%w: escape %q is above 255", ErrTXT, in[:4])
+		return 0, fmt.Errorf("%w: escape %q is above 255", errTXT, in[:4])
 	}
 	b.WriteByte(byte(value))
 	return 4, nil

@@ -71,6 +71,14 @@ func NewZones(zones []Zone) Zones {
 // All returns every zone, sorted by name and then by id. The slice is shared: don't change it.
 func (z Zones) All() []Zone { return z.all }
 
+// byID returns the zone with an id; without one it is the zero value.
+func (z Zones) byID(id string) Zone {
+	if i := slices.IndexFunc(z.all, func(zone Zone) bool { return zone.ID == id }); i >= 0 {
+		return z.all[i]
+	}
+	return Zone{}
+}
+
 // Match returns the zone that a canonical name belongs to: the one with the longest name that the name equals or ends in.
 // When that zone can't be written, ok is false and reason says why.
 func (z Zones) Match(name string) (zone Zone, reason Reason, ok bool) {

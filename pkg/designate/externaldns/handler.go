@@ -22,7 +22,9 @@ import (
 )
 
 // MediaType is the one media type of the protocol. ExternalDNS compares it as a string.
-const MediaType = "application/external.dns.webhook+json;version=1"
+const MediaType = mediaType + ";version=" + mediaVersion
+
+const mediaType, mediaVersion = "application/external.dns.webhook+json", "1"
 
 // DefaultMaxBody bounds a request. A hundred thousand endpoints are some 30 MB.
 const DefaultMaxBody = 64 << 20
@@ -237,28 +239,25 @@ func acceptable(r *http.Request) error {
 		return nil
 	}
 	for part := range strings.SplitSeq(accept, ",") {
-		mediaType, params, err := mime.ParseMediaType(part)
-		if err != nil {
-			continue
-		}
-		switch mediaType {
-		case "*/*", "application/*":
+		accepted, params, err := mime.ParseMediaType(part)
+		if err == nil && (accepted == "*/*" || accepted == "application/*" || ours(accepted, params)) {
 			return nil
-		case "application/external.dns.webhook+json":
-			if version, ok := params["version"]; !ok || version == "1" {
-				return nil
-			}
 		}
 	}
 	return fmt.Errorf("%w: %q; this provider speaks %s", errAcceptable, accept, MediaType)
 }
 
+// ours says whether a media type is the protocol's, of its version or without one.
+func ours(given string, params map[string]string) bool {
+	version := params["version"]
+	return given == mediaType && (version == mediaVersion || version == "")
+}
+
 // decode reads a JSON body of the protocol's media type, one value and nothing after it.
 func decode(r *http.Request, v any) error {
 	if contentType := r.Header.Get("Content-Type"); contentType != "" {
-		mediaType, params, err := mime.ParseMediaType(contentType)
-		ours := mediaType == "application/external.dns.webhook+json" && (params["version"] == "1" || params["version"] == "")
-		if err != nil || !ours && mediaType != "application/json" {
+		given, params, err := mime.ParseMediaType(contentType)
+		if err != nil || given != "application/json" && !ours(given, params) {
 			return fmt.Errorf("%w: %q; this provider speaks %s", errMediaType, contentType, MediaType)
 		}
 	}
