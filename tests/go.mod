@@ -25,6 +25,7 @@ require (
 	k8s.io/kms v0.37.2
 	mooring v0.0.0-00010101000000-000000000000
 	sigs.k8s.io/external-dns v0.21.0
+	sigs.k8s.io/gateway-api v1.5.1
 	sigs.k8s.io/yaml v1.6.0
 )
 

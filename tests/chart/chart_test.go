@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/kubernetes/scheme"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 var update = flag.Bool("update", false, "render manifests/ again")
@@ -108,7 +109,7 @@ func objects(t *testing.T, text string) []runtime.Object {
 func known(t *testing.T) *runtime.Scheme {
 	t.Helper()
 	kinds := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, snapshot.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, snapshot.AddToScheme, gateway.Install} {
 		if err := add(kinds); err != nil {
 			t.Fatal(err)
 		}
