@@ -135,7 +135,10 @@ type panel struct {
 	Title       string `json:"title"`
 	Description string `json:"description"`
 	GridPos     struct {
-		H, W, X, Y int
+		H int `json:"h"`
+		W int `json:"w"`
+		X int `json:"x"`
+		Y int `json:"y"`
 	} `json:"gridPos"`
 	Targets []struct {
 		Expr string `json:"expr"`

@@ -54,8 +54,8 @@ func comments(t *testing.T) (all []said) {
 // at is the value at a path.
 func at(values map[string]any, path string) any {
 	var v any = values
-	for _, key := range strings.Split(path, ".") {
-		v = v.(map[string]any)[key] //nolint:errcheck // the path is of these values
+	for key := range strings.SplitSeq(path, ".") {
+		v = v.(map[string]any)[key]
 	}
 	return v
 }
