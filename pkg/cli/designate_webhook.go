@@ -178,7 +178,7 @@ func (o *designateWebhookOptions) run(ctx context.Context, p *process) error {
 	parts := []run.Part{login.part(), readAhead(login, service), {Name: "tracker", Run: service.Track}}
 	for _, listener := range listeners {
 		parts = append(parts, run.Part{Name: "webhook on " + listener.Addr().String(), Run: func(ctx context.Context) error {
-			return httpserver.Serve(ctx, listener, handler, httpserver.Options{Logger: p.logger, Drain: p.common.drain})
+			return httpserver.Serve(ctx, listener, handler, httpserver.Options{Logger: p.logger, Drain: p.common.drain, Answer: 2*o.deadline + 2*time.Minute})
 		}})
 	}
 	return p.serve(ctx, login.ready, parts...)

@@ -73,20 +73,14 @@ func (a *api) remove(ctx context.Context, zoneID, id string) (requestID string, 
 func (a *api) find(ctx context.Context, key Key) (set Recordset, found bool, err error) {
 	end := a.ledger.begin(key.ZoneID)
 	defer func() { end(false) }()
-	var page struct {
-		Recordsets []wireRecordset `json:"recordsets"`
-	}
 	query := url.Values{"name": {WireName(key.Name)}, "type": {string(key.Type)}}
-	if err := a.get(ctx, &page, query, "zones", key.ZoneID, "recordsets"); err != nil {
-		return Recordset{}, false, err
-	}
-	// The filter takes * for anything, so a wildcard record's name finds its siblings too.
-	for i := range page.Recordsets {
-		if set := page.Recordsets[i].recordset(); set.Name == key.Name && set.Type == key.Type {
-			return set, true, nil
+	// The filter takes * for anything, so a wildcard record's name finds its siblings too: there may be pages of them.
+	err = listing(ctx, a, query, func() { found = false }, func(w *wireRecordset) {
+		if there := w.recordset(); there.Name == key.Name && there.Type == key.Type {
+			set, found = there, true
 		}
-	}
-	return Recordset{}, false, nil
+	}, func(w *wireRecordset) string { return w.ID }, "recordsets", "zones", key.ZoneID, "recordsets")
+	return set, found && err == nil, err
 }
 
 // wireBody is what create and update have in common. A null TTL is the zone's own.

@@ -294,8 +294,8 @@ func (v *inventory) readZone(zone Zone, r *reading) (*sets, error) {
 		r.base = nil
 	}
 	list, err := v.source.recordsets(v.life, zone)
-	if errors.Is(err, openstack.ErrNotFound) {
-		return &sets{}, nil // deleted since the zones were listed
+	if errors.Is(err, openstack.ErrNotFound) && errorType(err) == "zone_not_found" {
+		return &sets{}, nil // deleted since the zones were listed; any other 404, such as a proxy's, says nothing of the zone
 	}
 	if err == nil {
 		v.logger.DebugContext(v.life, "read a zone", slog.String("zone", zone.Name), slog.Int("recordsets", list.len()), slog.Duration("took", time.Since(begin)))

@@ -37,6 +37,7 @@ type page struct {
 	last    string // id of the last entry
 	more    bool   // it has a link to the next page: Designate sets one on every full page
 	total   int    // entries of the whole list; 0 when that is not told
+	listed  bool   // it has the list at all, which may be empty
 }
 
 // readPages reads all pages of a list. Pages are asked for by the id of the last entry (marker), never by the links in the answer: behind a
@@ -69,6 +70,7 @@ func readPages(ctx context.Context, sizes *pageSize, get func(ctx context.Contex
 // progress is how far a list is read.
 type progress struct {
 	marker  string
+	markers map[string]bool // all so far
 	entries int
 	total   int  // as every page so far told it
 	moved   bool // they told different ones
@@ -82,10 +84,12 @@ func (l *progress) take(p page) (done bool, err error) {
 	switch {
 	case !p.more || p.entries == 0, l.total > 0 && l.entries >= l.total && !l.moved:
 		return true, nil
-	case p.last == l.marker:
+	case p.last == "", l.markers[p.last]:
 		return false, errEndless
+	case l.markers == nil:
+		l.markers = map[string]bool{}
 	}
-	l.marker = p.last
+	l.marker, l.markers[p.last] = p.last, true
 	return false, nil
 }
 
@@ -120,6 +124,7 @@ func readPage[T any](body io.Reader, collection string, add func(*T), id func(*T
 		}
 		switch key {
 		case collection:
+			p.listed = true
 			err = readEntries(d, func(entry *T) {
 				p.entries++
 				p.last = id(entry)
@@ -145,7 +150,10 @@ func readPage[T any](body io.Reader, collection string, add func(*T), id func(*T
 			return p, fmt.Errorf("%v: %w", key, err)
 		}
 	}
-	return p, expect(d, json.Delim('}'))
+	if err := expect(d, json.Delim('}')); err != nil || p.listed {
+		return p, err
+	}
+	return p, fmt.Errorf("%w: it has no %s", errNoList, collection) // what is not there is not empty
 }
 
 func readEntries[T any](d *json.Decoder, add func(*T)) error {

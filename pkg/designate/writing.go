@@ -111,7 +111,7 @@ func (s *Service) reportSkipped(ctx context.Context, skipped []Skip) {
 	for c, n := range count {
 		s.metrics.skipped(c.reason, n)
 		s.options.Logger.WarnContext(ctx, "records left alone", slog.String("reason", string(c.reason)), slog.String("zone", c.zone), slog.Int("records", n),
-			slog.String("for_example", first[c]))
+			slog.String("for_example", shortened(first[c])))
 	}
 }
 

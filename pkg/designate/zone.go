@@ -82,6 +82,9 @@ func (z Zones) byID(id string) Zone {
 // Match returns the zone that a canonical name belongs to: the one with the longest name that the name equals or ends in.
 // When that zone can't be written, ok is false and reason says why.
 func (z Zones) Match(name string) (zone Zone, reason Reason, ok bool) {
+	if len(name) > 4*maxNameLength { // \ddd is the longest form of a byte; a megabyte of dots would keep the loop busy for hours
+		return Zone{}, NoZone, false
+	}
 	for suffix := name; ; {
 		if found := z.byName[suffix]; len(found) > 0 {
 			return z.pick(found)

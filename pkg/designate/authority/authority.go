@@ -38,11 +38,19 @@ func Ask(ctx context.Context, server, name, recordType string) ([]string, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w from %s: %w", ErrUnreachable, server, err)
 	}
+	if asked := func(q dns.Question) bool {
+		return strings.EqualFold(q.Name, query.Question[0].Name) && q.Qtype == query.Question[0].Qtype && q.Qclass == query.Question[0].Qclass
+	}; !slices.ContainsFunc(answer.Question, asked) || answer.Truncated {
+		return nil, fmt.Errorf("%w from %s: its answer is cut off, or to another question", ErrUnreachable, server)
+	}
 	if !answer.Authoritative || answer.Rcode != dns.RcodeSuccess && answer.Rcode != dns.RcodeNameError {
 		return nil, fmt.Errorf("%w from %s: %s", ErrRefused, server, dns.RcodeToString[answer.Rcode])
 	}
 	var values []string
 	for _, rr := range answer.Answer {
+		if !strings.EqualFold(rr.Header().Name, query.Question[0].Name) {
+			continue // what an alias leads to
+		}
 		values = append(values, value(rr))
 	}
 	slices.Sort(values)

@@ -69,6 +69,14 @@ func TestAsk(t *testing.T) {
 			add("PTR Host.Example.org.")
 		case name == "alias.example.org.":
 			add("CNAME LB.example.net.")
+			rr, err := dns.NewRR("lb.example.net. 60 IN A 192.0.2.8") // not of the name that was asked for
+			if err != nil {
+				t.Error(err)
+			}
+			answer.Answer = append(answer.Answer, rr)
+		case name == "other.example.org.":
+			add("A 192.0.2.7")
+			answer.Question[0].Name = "another.example.org."
 		case name == "none.example.org.":
 			answer.Rcode = dns.RcodeNameError
 		case name == "cached.example.org.":
@@ -94,6 +102,7 @@ func TestAsk(t *testing.T) {
 		{"six.example.org", "AAAA", "2001:db8::1", nil},
 		{"ptr.example.org", "PTR", "host.example.org", nil},
 		{"alias.example.org", "A", "lb.example.net", nil},
+		{"other.example.org", "A", "", authority.ErrUnreachable},
 		{"none.example.org", "A", "", nil},
 		{"cached.example.org", "A", "", authority.ErrRefused},
 		{"refused.example.net", "A", "", authority.ErrRefused},
