@@ -27,7 +27,7 @@ func NewClient(s *openstack.Session) *Client { return &Client{session: s} }
 // seen to be too long without being read. Errors are those of package openstack: ErrNotFound (no such secret, it has expired,
 // or it has no payload yet), ErrForbidden (an ACL keeps us out), and the others.
 func (c *Client) Payload(ctx context.Context, secret string, limit int) ([]byte, error) {
-	client, err := c.session.Client(ctx, openstack.KeyManager)
+	client, err := c.service(ctx, "")
 	if err != nil {
 		return nil, explain(secret, err)
 	}

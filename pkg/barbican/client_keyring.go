@@ -30,7 +30,7 @@ func (c *Client) Keyring(ctx context.Context, container string, known map[KeyRef
 	if !isUUID(container) {
 		return nil, fmt.Errorf("container %.50q: %w: it has to be named by its UUID, in lower case", container, ErrKeyring)
 	}
-	client, err := c.session.Client(ctx, openstack.KeyManager)
+	client, err := c.service(ctx, "")
 	if err != nil {
 		return nil, fmt.Errorf("container %s: %w", container, err)
 	}
@@ -150,7 +150,7 @@ func (r *reader) metadata(ctx context.Context, k *ListedKey) error {
 // Secret reads a secret's metadata, in one call: whether it can still be read. Errors as of Payload.
 func (c *Client) Secret(ctx context.Context, ref KeyRef) (ListedKey, error) {
 	k := ListedKey{Ref: ref}
-	client, err := c.session.Client(ctx, openstack.KeyManager)
+	client, err := c.service(ctx, "")
 	if err != nil {
 		return k, explain(ref.Secret, err)
 	}

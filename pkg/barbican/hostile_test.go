@@ -26,7 +26,7 @@ func TestRetireByOtherRules(t *testing.T) {
 	}
 	spec := barbican.RetireSpec{
 		Container: ring.Container, Generation: 1, Policy: &barbican.Policy{Creators: []string{"somebody else"}}, Delete: true,
-		Unused: func(context.Context, string) error { return nil }, // nothing was written with it yet
+		Unused: func(context.Context, string, time.Time) error { return nil }, // nothing was written with it yet
 	}
 	if got, err := m.Retire(t.Context(), spec); !errors.Is(err, barbican.ErrInUse) || !strings.Contains(err.Error(), "--allowed-creators") {
 		t.Errorf("%+v, %v", got, err)
@@ -55,7 +55,7 @@ func TestRetireDisputed(t *testing.T) {
 	other := store(t, session, "0123456789abcdef0123456789abcdef")
 	next := store(t, session, "123456789abcdef0123456789abcdef0")
 	add(t, session, ring.Container, entry{"generation-1", other})
-	unused := func(context.Context, string) error { return nil } // nothing was written with it yet
+	unused := func(context.Context, string, time.Time) error { return nil } // nothing was written with it yet
 	for _, above := range []bool{false, true} {
 		if above {
 			add(t, session, ring.Container, entry{"generation-2", next})

@@ -36,7 +36,7 @@ type Entry struct {
 	Ref KeyRef
 	// ReadOnly keys open what was wrapped with them and never become active.
 	ReadOnly bool
-	// Activation is when the key may become active; zero is at once. Nodes that share it switch at the same instant.
+	// Activation is when the key may become active; zero is at once. Nodes that share it switch then, each by its own clock.
 	Activation time.Time
 }
 
@@ -77,8 +77,10 @@ type Options struct {
 	// for what may pass at any moment (so that a plugin that was restarted in an outage serves soon after it), and up to half a
 	// minute for what somebody has to mend. So may its Spread: up to a tenth more.
 	Policy Policy
-	// StateFile keeps the highest key that was ever active, and the last list, over restarts; empty: nothing does.
+	// StateFile keeps the highest key that was ever active, and the last list, over restarts; empty: nothing does. The list is taken up
+	// again for the same Container only, the one that List lists; empty: there is none.
 	StateFile string
+	Container string
 	// ClusterID ties ciphertexts to the cluster. It must never change once data was written.
 	ClusterID string
 	// Logger gets what happens to keys; nil discards it.
@@ -175,8 +177,12 @@ func (o *Options) past() (m memory, saved []byte, err error) {
 	if o.StateFile == "" {
 		return m, nil, nil
 	}
-	if m, err = readMemory(o.StateFile); err == nil && m.mark != (KeyRef{}) {
-		saved, err = m.encode()
+	m, err = readMemory(o.StateFile)
+	if m.keyring != o.Container { // keys of another one are none of this one's; the mark is, since it tells what the API server has seen
+		m = memory{mark: m.mark, keyring: o.Container}
+	}
+	if err == nil && m.mark != (KeyRef{}) {
+		saved, err = m.encode() // with another list it is written once this keyring was listed
 	}
 	return m, saved, err
 }

@@ -598,7 +598,7 @@ func TestStateFile(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty": "", "cut": `{"version":1,"key":"7f3d`, "no JSON": "generation 3", "another version": `{"version":2,"key":"` + uuidA + `","generation":1}`,
 		"no generation": `{"version":1,"key":"` + uuidA + `"}`, "no key": `{"version":1,"generation":1}`, "more": `{"version":1,"key":"` + uuidA + `","generation":1}{}`,
-		"another field": `{"version":1,"key":"` + uuidA + `","generation":1,"x":1}`, "null": "null",
+		"null": "null", "a list that is cut": `{"version":1,"key":"` + uuidA + `","generation":1,"keys":[{"key":"`, "endless": `{"version":1,"key":"` + strings.Repeat("7", 2<<20),
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -606,6 +606,18 @@ func TestStateFile(t *testing.T) {
 		if _, err := New(&store{}, Options{Entries: one(), StateFile: file}); !errors.Is(err, ErrStateFile) || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if err := os.Truncate(file, 1<<30); err != nil { // a file with a hole costs no more
+		t.Fatal(err)
+	}
+	if _, err := readMark(file); !errors.Is(err, ErrStateFile) {
+		t.Errorf("a gibibyte: %v", err)
+	}
+	if err := os.WriteFile(file, []byte(`{"version":1,"key":"`+uuidA+`","generation":1,"x":[{"y":1}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if mark, err := readMark(file); err != nil || mark != (KeyRef{uuidA, 1}) {
+		t.Errorf("of a later version, which tells more: %v, %v", mark, err)
 	}
 	if _, err := New(&store{}, Options{Entries: one(), StateFile: filepath.Dir(file)}); !errors.Is(err, ErrStateFile) {
 		t.Errorf("a directory: %v", err)
@@ -830,6 +842,32 @@ func TestKeyringThatIsRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestStateFileOfAnotherKeyring: the keys that are listed in it are not those of a keyring that is refused. The mark counts for both.
+func TestStateFileOfAnotherKeyring(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "state.json")
+	of := func(container string) func(*Options) {
+		return func(o *Options) { o.StateFile, o.Container = file, container }
+	}
+	keys := func() []ListedKey { return []ListedKey{before(2, uuidB), before(1, uuidA)} }
+	synctest.Test(t, func(t *testing.T) { run(t, &store{keys: keys()}, of("one")) })
+	for _, container := range []string{"another", "one"} {
+		synctest.Test(t, func(t *testing.T) {
+			k := run(t, &store{keys: keys(), listErr: forbidden()}, of(container))
+			time.Sleep(time.Hour)
+			if got := generation(t, k); (got == 2) != (container == "one") || got != 2 && got != 0 {
+				t.Errorf("%s: generation %d is active", container, got)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		k := run(t, &store{keys: []ListedKey{before(1, uuidC)}}, of("another"))
+		if _, err := k.Status(); !errors.Is(err, ErrBehind) {
+			t.Errorf("a lower generation: %v", err)
+		}
+	})
 }
 
 // sealWith wraps with a key that need not be active.

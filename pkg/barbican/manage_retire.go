@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // RetireSpec says which generation goes.
@@ -13,8 +14,9 @@ type RetireSpec struct {
 	Generation uint64
 	Secret     string // of several keys that have the generation; empty: there is one
 	Policy     *Policy
-	// Unused proves that nothing needs a key id, or is an error; nil retires it whether it is in use or not.
-	Unused func(ctx context.Context, keyID string) error
+	// Unused proves that nothing needs a key id, or is an error; nil retires it whether it is in use or not. Since is when the key that is
+	// active now became so, by Barbican's clock: until then others were written with. It is zero if none is.
+	Unused func(ctx context.Context, keyID string, since time.Time) error
 	// Delete also deletes the secret, for good.
 	Delete bool
 }
@@ -33,7 +35,8 @@ func (m *Manager) Retire(ctx context.Context, spec RetireSpec) (*Retired, error)
 	if err != nil {
 		return nil, err
 	}
-	ref, err := Retirable(Assess(listing, clockOf(listing), spec.Policy), KeyRef{spec.Secret, spec.Generation}, spec.Unused == nil)
+	keys := Assess(listing, clockOf(listing), spec.Policy)
+	ref, err := Retirable(keys, KeyRef{spec.Secret, spec.Generation}, spec.Unused == nil)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +48,7 @@ func (m *Manager) Retire(ctx context.Context, spec RetireSpec) (*Retired, error)
 		out.Key = ref
 	}
 	if spec.Unused != nil {
-		if err := spec.Unused(ctx, ref.KeyID()); err != nil {
+		if err := spec.Unused(ctx, ref.KeyID(), activeSince(keys)); err != nil {
 			return nil, err
 		}
 	}

@@ -1,7 +1,6 @@
 package barbican
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -43,7 +42,9 @@ type KeyStatus struct {
 	Private    *bool     // nil: unknown
 }
 
-// Assess judges the generations of a listing as plugins do that have the same policy and hold every key, the highest first.
+// Assess judges the generations of a listing as plugins do that have the same policy and hold every key, the highest first. When plugins have
+// met a key a listing does not tell: one that was put into the keyring by hand, long after it was made, is active by this up to half a delay
+// and a poll before it is (see Ring).
 func Assess(l *Listing, now time.Time, p *Policy) []KeyStatus {
 	out := make([]KeyStatus, 0, len(l.Keys)+len(l.Unread))
 	usable := map[uint64]int{}
@@ -62,9 +63,7 @@ func Assess(l *Listing, now time.Time, p *Policy) []KeyStatus {
 	for ref, err := range l.Unread {
 		out = append(out, KeyStatus{ListedKey: ListedKey{Ref: ref}, State: KeyStrange, Why: err.Error()})
 	}
-	slices.SortFunc(out, func(a, b KeyStatus) int {
-		return cmp.Or(cmp.Compare(b.Ref.Generation, a.Ref.Generation), cmp.Compare(a.Ref.Secret, b.Ref.Secret))
-	})
+	slices.SortFunc(out, func(a, b KeyStatus) int { return newestFirst(a.ListedKey, b.ListedKey) })
 	active := false
 	for i := range out {
 		k := &out[i]
@@ -85,6 +84,16 @@ func Assess(l *Listing, now time.Time, p *Policy) []KeyStatus {
 		}
 	}
 	return out
+}
+
+// activeSince is when the active generation became so; zero: there is none.
+func activeSince(keys []KeyStatus) time.Time {
+	for i := range keys {
+		if keys[i].State == KeyActive {
+			return keys[i].Activation
+		}
+	}
+	return time.Time{}
 }
 
 // Retirable is the key of a generation that may be taken out of the keyring, as far as its state tells. Wanted names the secret, too,

@@ -121,7 +121,7 @@ func (r Ring) Listed(l *Listing, now time.Time) Ring {
 	r.keys, r.strange, r.owner, r.listed, r.trouble, r.container, r.recalled = keys, l.Strange, l.Owner, true, nil, evidence{}, false
 	r.settleDisputes()
 	r.meet(before, knew, now)
-	r.past = memory{}
+	r.past = memory{keyring: r.past.keyring}
 	again = r.lookAtClock(l, now) || again
 	r.settle(now)
 	if !r.policy.Trusted {
@@ -169,7 +169,7 @@ func (r Ring) merged(l *Listing) (keys map[KeyRef]keyState, again bool) {
 }
 
 // settleDisputes finds generations that are given to two keys. It writes to a map that is the ring's alone.
-func (r Ring) settleDisputes() {
+func (r *Ring) settleDisputes() {
 	claims := map[uint64]int{}
 	for _, k := range r.keys {
 		if !k.gone && r.refusal(k) == nil {
@@ -184,7 +184,7 @@ func (r Ring) settleDisputes() {
 
 // settle finds the keys that are there to stay: of two runs that make the same generation one takes its key back and deletes it. A
 // node that saw the key meanwhile, and nothing since, must not write with it. It writes to a map that is the ring's alone.
-func (r Ring) settle(now time.Time) {
+func (r *Ring) settle(now time.Time) {
 	const longest = time.Minute // far more than a rival's patience
 	pause := min(r.policy.delay()/2, longest)
 	for ref, k := range r.keys {

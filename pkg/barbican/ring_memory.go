@@ -23,7 +23,7 @@ func (r Ring) memory() memory {
 		m.mark = r.mark
 		return m
 	}
-	m := memory{mark: r.mark, owner: r.owner}
+	m := memory{mark: r.mark, keyring: r.past.keyring, owner: r.owner}
 	for _, k := range r.newestFirst() {
 		if !k.gone && !r.policy.Trusted && r.refusal(k) == nil && len(m.keys) < memoryMost {
 			m.keys = append(m.keys, keyMemory{k.ListedKey, k.met})
@@ -33,7 +33,7 @@ func (r Ring) memory() memory {
 }
 
 // meet notes when keys were met that were not there before. It writes to a map that is the ring's alone.
-func (r Ring) meet(before map[KeyRef]keyState, knew bool, now time.Time) {
+func (r *Ring) meet(before map[KeyRef]keyState, knew bool, now time.Time) {
 	past := make(map[KeyRef]time.Time, len(r.past.keys))
 	for _, k := range r.past.keys {
 		past[k.Ref] = k.met

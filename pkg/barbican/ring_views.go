@@ -1,7 +1,6 @@
 package barbican
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -206,7 +205,5 @@ func (r Ring) view(now time.Time) view {
 
 // newestFirst are all keys, the highest generation first.
 func (r Ring) newestFirst() []keyState {
-	return slices.SortedFunc(maps.Values(r.keys), func(a, b keyState) int {
-		return cmp.Or(cmp.Compare(b.Ref.Generation, a.Ref.Generation), cmp.Compare(a.Ref.Secret, b.Ref.Secret))
-	})
+	return slices.SortedFunc(maps.Values(r.keys), func(a, b keyState) int { return newestFirst(a.ListedKey, b.ListedKey) })
 }

@@ -18,9 +18,10 @@ const stateVersion = 1
 // memory is what a process leaves to the next one in the state file: the highest key that was ever active here, and the keyring as it
 // was listed last. Nothing in it is secret.
 type memory struct {
-	mark  KeyRef
-	owner string
-	keys  []keyMemory // the highest generation first
+	mark    KeyRef
+	keyring string // whose list it is
+	owner   string
+	keys    []keyMemory // the highest generation first
 }
 
 type keyMemory struct {
@@ -29,10 +30,12 @@ type keyMemory struct {
 	met time.Time // see keyState
 }
 
-// state is the state file.
+// state is the state file. A field may be added, since readers pass over those that they do not know: the mark, without which a key id could come
+// back, has to outlive a downgrade. What changes the meaning of others takes another version.
 type state struct {
 	Version    int        `json:"version"`
-	Key        string     `json:"key"` // the UUID of its secret
+	Keyring    string     `json:"keyring,omitempty"` // the UUID of the container that Keys are of
+	Key        string     `json:"key"`               // the UUID of its secret
 	Generation uint64     `json:"generation"`
 	Owner      string     `json:"owner,omitempty"` // Keystone's id of the user who listed
 	Keys       []stateKey `json:"keys,omitempty"`
@@ -80,7 +83,6 @@ func readMemory(path string) (memory, error) {
 
 func parseMemory(data []byte) (memory, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
 	var s state
 	if err := decoder.Decode(&s); err != nil {
 		return memory{}, fmt.Errorf("it is no state of this plugin: %w", err)
@@ -94,7 +96,7 @@ func parseMemory(data []byte) (memory, error) {
 	case s.Generation == 0 || !isUUID(s.Key):
 		return memory{}, errors.New("it names no key")
 	}
-	m := memory{mark: KeyRef{Secret: s.Key, Generation: s.Generation}, owner: s.Owner}
+	m := memory{mark: KeyRef{Secret: s.Key, Generation: s.Generation}, keyring: s.Keyring, owner: s.Owner}
 	for i, k := range s.Keys {
 		if k.Generation == 0 || !isUUID(k.Key) {
 			return memory{}, fmt.Errorf("keys[%d] names no key", i)
@@ -108,7 +110,7 @@ func parseMemory(data []byte) (memory, error) {
 
 // encode is the state file's content.
 func (m memory) encode() ([]byte, error) {
-	s := state{Version: stateVersion, Key: m.mark.Secret, Generation: m.mark.Generation, Owner: m.owner}
+	s := state{Version: stateVersion, Keyring: m.keyring, Key: m.mark.Secret, Generation: m.mark.Generation, Owner: m.owner}
 	for _, k := range m.keys {
 		s.Keys = append(s.Keys, stateKey{
 			Key: k.Ref.Secret, Generation: k.Ref.Generation, Creator: k.Creator,

@@ -50,7 +50,7 @@ func (o *keyringOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.onRevocation, "on-revocation", barbican.Serve.String(),
 		"what to do when Barbican refuses the keyring or the active key for good: serve (go on, and alarm), stop-writes (encrypt nothing more) or stop-all (decrypt nothing, either)")
 	f.DurationVar(&o.maxStaleness, "max-staleness", 0, "how long to go on without a good answer of Barbican; after that every request fails until there is one; 0 is for ever")
-	f.StringVar(&o.stateFile, "state-file", "", "file in which the generation that was last active is kept over restarts, so that none ever comes back; nothing in it is secret")
+	f.StringVar(&o.stateFile, "state-file", "", "file in which the generation that was last active, so that none ever comes back, and the keyring's last list are kept over restarts; nothing in it is secret")
 }
 
 func (o *keyringOptions) check() []error {
@@ -131,7 +131,7 @@ func (o *keyringOptions) checkKeyIDs() (wrong []error) {
 
 // open makes the keyring. What is left to be wrong is a file's: the error names it.
 func (o *keyringOptions) open(client *barbican.Client, options barbican.Options) (*barbican.Keyring, error) {
-	options.Policy, options.StateFile, options.Entries = o.policy, o.stateFile, o.entries
+	options.Policy, options.StateFile, options.Container, options.Entries = o.policy, o.stateFile, o.container, o.entries
 	options.Check = func(ctx context.Context, ref barbican.KeyRef) error {
 		_, err := client.Secret(ctx, ref)
 		return err

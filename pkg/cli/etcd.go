@@ -125,5 +125,6 @@ func (o *etcdOptions) scan(ctx context.Context, p *process) (report *scan.Report
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
+	options.Time = began
 	return scan.Run(ctx, client, options)
 }

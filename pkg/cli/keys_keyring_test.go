@@ -105,7 +105,14 @@ func TestKeysLife(t *testing.T) {
 	if code := w.main(append([]string{"keys"}, append(retire, "--scan-report=used.json")...)...); code != exitFailure || !strings.Contains(w.errs.String(), "5 objects are stored with") {
 		t.Errorf("exit %d: %s", code, w.errs.String())
 	}
-	w.files["free.json"] = fmt.Sprintf(`{"prefix": "/registry/", "complete": true, "keys": [{"keyId": %q, "count": 2}]}`, next.Key.KeyID)
+	for name, at := range map[string]string{"without a time": `null`, "of yesterday": timeJSON(-24 * time.Hour), "from before the rotation": timeJSON(-30 * time.Minute)} {
+		w := v.world()
+		w.files["old.json"] = fmt.Sprintf(`{"time": %s, "prefix": "/registry/", "complete": true, "keys": []}`, at)
+		if code := w.main(append([]string{"keys"}, append(retire, "--scan-report=old.json")...)...); code != exitFailure || !strings.Contains(w.errs.String(), "--scan-report old.json: the scan is no proof") {
+			t.Errorf("a report %s: exit %d: %s", name, code, w.errs.String())
+		}
+	}
+	w.files["free.json"] = fmt.Sprintf(`{"time": %s, "prefix": "/registry/", "complete": true, "keys": [{"keyId": %q, "count": 2}]}`, timeJSON(0), next.Key.KeyID)
 	if code := w.main(append([]string{"keys"}, append(retire, "--scan-report=free.json")...)...); code != exitOK || !strings.Contains(w.out.String(), "was deleted") {
 		t.Errorf("exit %d: %s", code, w.errs.String())
 	}
@@ -286,4 +293,9 @@ func TestAge(t *testing.T) {
 	if age(time.Time{}, now) != "-" {
 		t.Error("an unknown age")
 	}
+}
+
+// timeJSON is an instant from now.
+func timeJSON(d time.Duration) string {
+	return time.Now().Add(d).UTC().Format(`"` + time.RFC3339Nano + `"`)
 }

@@ -42,7 +42,7 @@ type keysRetireOptions struct {
 
 func (o *keysRetireOptions) flags(f *pflag.FlagSet) {
 	o.keysOptions.flags(f)
-	f.StringSliceVar(&o.reports, "scan-report", nil, "file with the JSON that \"mooring keys scan --output=json\" printed; one for each etcd")
+	f.StringSliceVar(&o.reports, "scan-report", nil, "file with the JSON that \"mooring keys scan --output=json\" printed, at most an hour ago and since the active generation became so; one for each etcd")
 	o.etcd.flags(f)
 	f.BoolVar(&o.force, "force", false, "retire the generation whether it is in use or not: what is still wrapped with it can't be read any more, once the plugins are restarted")
 	f.BoolVar(&o.remove, "delete-secret", false, "delete the key in Barbican, too, for good")
@@ -104,7 +104,7 @@ func readScanReport(env *Env, name string) (*scan.Report, error) {
 }
 
 // unused proves that nothing needs a key.
-func (o *keysRetireOptions) unused(ctx context.Context, p *process, keyID string) error {
+func (o *keysRetireOptions) unused(ctx context.Context, p *process, keyID string, since time.Time) error {
 	scans := o.scans
 	if o.etcd.given() {
 		report, err := o.etcd.scan(ctx, p)
@@ -116,6 +116,11 @@ func (o *keysRetireOptions) unused(ctx context.Context, p *process, keyID string
 	for _, report := range scans {
 		if err := report.Unused(keyID); err != nil {
 			return err
+		}
+	}
+	for i, report := range o.scans {
+		if err := report.Fresh(time.Now(), since); err != nil {
+			return fmt.Errorf("--scan-report %s: %w", o.reports[i], err)
 		}
 	}
 	return nil
@@ -134,7 +139,7 @@ func (o *keysRetireOptions) run(ctx context.Context, p *process) error {
 	if o.force {
 		o.warn(p)
 	} else {
-		spec.Unused = func(ctx context.Context, keyID string) error { return o.unused(ctx, p, keyID) }
+		spec.Unused = func(ctx context.Context, keyID string, since time.Time) error { return o.unused(ctx, p, keyID, since) }
 	}
 	line := p.progress()
 	line.show(0, 0, "retiring the key")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"mooring/pkg/barbican"
 )
@@ -17,11 +18,12 @@ var (
 
 // Report is what a scan has found: "mooring keys scan --output json".
 type Report struct {
-	Revision int64   `json:"revision"` // of etcd: the newest that is in the picture
-	Prefix   string  `json:"prefix"`   // of the keys that were read, with the slash at its end
-	Scanned  int64   `json:"scanned"`  // objects
-	Keys     []Use   `json:"keys"`     // KMS v2, by key id, provider and resource; every KMS plugin's, not only ours
-	Plain    []Plain `json:"plain"`    // everything without a key id, by scheme, name and resource
+	Time     time.Time `json:"time,omitzero"` // when the scan of etcd began, by the clock of who made it; absent: it was one of a snapshot
+	Revision int64     `json:"revision"`      // of etcd: the newest that is in the picture
+	Prefix   string    `json:"prefix"`        // of the keys that were read, with the slash at its end
+	Scanned  int64     `json:"scanned"`       // objects
+	Keys     []Use     `json:"keys"`          // KMS v2, by key id, provider and resource; every KMS plugin's, not only ours
+	Plain    []Plain   `json:"plain"`         // everything without a key id, by scheme, name and resource
 	// every object under the prefix was read and understood, at one revision; a report that is not complete counts what was read until
 	// then, and proves nothing
 	Complete bool   `json:"complete"`
@@ -76,6 +78,27 @@ func (r *Report) Unused(keyID string) error {
 		if p := &r.Plain[i]; p.Scheme == KMSv1 {
 			return fmt.Errorf("%w: KMS v1 does not tell key ids, and %d objects (%s) are stored with provider %q of it", ErrNoProof, p.Count, p.Resource, p.Name)
 		}
+	}
+	return nil
+}
+
+// MostAge is how old a report may be to retire a key by: what was stored since is not in it.
+const MostAge = time.Hour
+
+// Fresh is nil if the report is new enough to prove anything; else ErrNoProof. A plugin writes with a key until the next one becomes active: the
+// zero time, or when that was. A scan that began before that proves nothing.
+func (r *Report) Fresh(now, next time.Time) error {
+	const skew = time.Minute // between the clocks of those who scan and retire
+	switch age := now.Sub(r.Time); {
+	case r.Time.IsZero():
+		return fmt.Errorf("%w: it does not tell when it was made (one of a snapshot does not): scan etcd itself", ErrNoProof)
+	case age < -skew:
+		return fmt.Errorf("%w: it was made at %s, which is in the future", ErrNoProof, r.Time.UTC().Format(time.RFC3339))
+	case age > MostAge:
+		return fmt.Errorf("%w: it was made %v ago, and may be %v old: scan again", ErrNoProof, age.Truncate(time.Second), MostAge)
+	case r.Time.Before(next):
+		return fmt.Errorf("%w: it was made at %s, when objects were still written with the key; the next one became active at %s: scan again", ErrNoProof,
+			r.Time.UTC().Format(time.RFC3339), next.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"mooring/pkg/barbican"
 	"mooring/pkg/etcd"
@@ -31,6 +32,7 @@ type source interface {
 
 // Options are those of Run.
 type Options struct {
+	Time     time.Time           // now; zero for a snapshot, which may be of any age
 	Prefix   string              // kube-apiserver's --etcd-prefix; /registry by default
 	Progress func(objects int64) // may be nil; called now and then with what was scanned so far, from 0 again when the scan begins again
 	Logger   *slog.Logger
@@ -46,7 +48,9 @@ func Run(ctx context.Context, from source, o *Options) (*Report, error) {
 			o.Logger.WarnContext(ctx, "etcd has dropped the revision that was read, the scan begins again", slog.Int64("revision", revision), slog.Int64("objects", c.scanned))
 			continue
 		}
-		return c.report(revision, err), err
+		report := c.report(revision, err)
+		report.Time = o.Time.UTC()
+		return report, err
 	}
 }
 

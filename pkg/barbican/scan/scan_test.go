@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -94,6 +95,29 @@ func TestReport(t *testing.T) {
 	}
 	if only := got.Only(legacy); len(only.Keys) != 1 || len(only.Plain) != 2 || len(got.Keys) != 3 {
 		t.Errorf("%+v", only)
+	}
+}
+
+// TestFresh: nor is what was made too early, or nobody knows when.
+func TestFresh(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		made, next time.Time
+		fresh      bool
+	}{
+		"just now":                          {now.Add(-time.Minute), now.Add(-time.Hour), true},
+		"no key is active":                  {now.Add(-time.Minute), time.Time{}, true},
+		"a clock that is a little ahead":    {now.Add(time.Second), now.Add(-time.Hour), true},
+		"without a time":                    {time.Time{}, time.Time{}, false},
+		"in the future":                     {now.Add(time.Hour), time.Time{}, false},
+		"too old":                           {now.Add(-scan.MostAge - time.Second), time.Time{}, false},
+		"before the next key became active": {now.Add(-time.Minute), now.Add(-time.Second), false},
+	} {
+		r := scan.Report{Time: c.made}
+		if err := r.Fresh(now, c.next); (err == nil) != c.fresh || err != nil && !errors.Is(err, scan.ErrNoProof) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
