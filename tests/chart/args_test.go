@@ -122,6 +122,9 @@ func TestPathsAreMounted(t *testing.T) {
 		if state := value(c.Args, "state-file"); state != "" && !mounted(state, false) {
 			t.Errorf("container %s: nothing is mounted to write to at the directory of %s", c.Name, state)
 		}
+		if runtime := value(c.Args, "runtime-config-file"); runtime != "" && !mounted(runtime, true) {
+			t.Errorf("container %s: nothing is mounted read-only at the directory of %s", c.Name, runtime)
+		}
 		if clouds := value(c.Args, "clouds-file"); clouds != "" && !mounted(clouds, true) {
 			t.Errorf("container %s: nothing is mounted read-only at the directory of %s", c.Name, clouds)
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	storagev1 "k8s.io/api/storage/v1"
 
@@ -94,5 +95,27 @@ func TestVolumeAttributesClassesAreTheDriversOwn(t *testing.T) {
 	}
 	if _, err := params.ParseMutable(class.Parameters); err != nil {
 		t.Error(err)
+	}
+}
+
+// The file of --runtime-config-file is one that the driver reads, and both modes have it.
+func TestRuntimeConfigurationIsTheDriversOwn(t *testing.T) {
+	t.Parallel()
+	text := everything(t, "--set", "monitoring.dashboards.enabled=false")
+	config := find[*corev1.ConfigMap](t, text)
+	runtime, err := params.ParseRuntime([]byte(config.Data["config.json"]))
+	if err != nil || runtime.NFSLocations.String() != "10.0.0.0/8" {
+		t.Errorf("%s is read as %+v, %v", config.Data, runtime, err)
+	}
+	having := 0
+	for _, p := range pods(t, text) {
+		for _, v := range p.spec.Volumes {
+			if v.ConfigMap != nil && v.ConfigMap.Name == config.Name {
+				having++
+			}
+		}
+	}
+	if having != 2 {
+		t.Errorf("%d pods have it", having)
 	}
 }

@@ -22,6 +22,7 @@ func TestRightsOfTheDriver(t *testing.T) {
 		`manila.cephSecretsNamespace="ceph"`: {"manila-controller", []rbacv1.PolicyRule{
 			{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create", "get", "patch", "deletecollection"}},
 		}},
+		`manila.claimAnnotations=true`: {"manila-controller", nil}, // the sidecars' account may get claims already
 		`manila.node.removeStartupTaint=true`: {"manila-node", []rbacv1.PolicyRule{
 			{APIGroups: []string{"storage.k8s.io"}, Resources: []string{"csinodes"}, Verbs: []string{"get"}},
 			{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"get", "patch"}},

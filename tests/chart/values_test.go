@@ -109,6 +109,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{`manila.attach="auto",manila.driverName="nfs.manila.csi.openstack.org",manila.storageClasses.nfs.clients=[]`, "/manila/storageClasses/nfs/clients"},
 		{`manila.node.adminAddress="localhost"`, "/manila/node/adminAddress"},
 		{`monitoring.serviceMonitor.interval=30`, "/monitoring/serviceMonitor/interval"},
+		{`manila.exportNetwork="10.0.0.1"`, "/manila/exportNetwork"},
 		{`manila.fsGroupPolicy="Always"`, "/manila/fsGroupPolicy"},
 		{`manila.secrets=[{"name":"secret"}]`, "/manila/secrets"},
 		{`manila.secrets=[{"name":"secret","namespace":"default","key":"x"}]`, "key"},

@@ -207,3 +207,26 @@ reclaimPolicy: {{ .values.reclaimPolicy }}
 volumeBindingMode: {{ .values.bindingMode }}
 allowVolumeExpansion: true
 {{- end -}}
+
+{{- /* The file that both modes of the driver read at each use, with the root context. */ -}}
+{{- define "mooring.runtimeArgs" -}}
+{{- if .Values.manila.exportNetwork }}
+- --runtime-config-file=/etc/mooring-runtime/config.json
+{{- end }}
+{{- end -}}
+
+{{- define "mooring.runtimeMount" -}}
+{{- if .Values.manila.exportNetwork }}
+- name: runtime
+  mountPath: /etc/mooring-runtime
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "mooring.runtimeVolume" -}}
+{{- if .Values.manila.exportNetwork }}
+- name: runtime
+  configMap:
+    name: {{ include "mooring.name" (dict "root" . "component" "manila-runtime") }}
+{{- end }}
+{{- end -}}
