@@ -83,6 +83,11 @@ func (a *api) find(ctx context.Context, key Key) (set Recordset, found bool, err
 	return set, found && err == nil, err
 }
 
+// replace writes over nothing: what was not there when the changes were planned belongs to whoever made it since.
+func (a *api) replace(_ context.Context, there Recordset, _ Record) (Recordset, error) {
+	return Recordset{}, taken(there)
+}
+
 // wireBody is what create and update have in common. A null TTL is the zone's own.
 func wireBody(r Record) map[string]any {
 	records := make([]string, 0, len(r.Targets))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,8 @@ type writer interface {
 	remove(ctx context.Context, zoneID, id string) (requestID string, err error)
 	// find looks a recordset up by name and type.
 	find(ctx context.Context, key Key) (set Recordset, found bool, err error)
+	// replace writes over what find has found in place of what was to be created, if that may be.
+	replace(ctx context.Context, there Recordset, r Record) (Recordset, error)
 }
 
 // execute carries out a plan and returns one outcome for each of its operations. It goes on after errors: only what depends on a
@@ -137,6 +140,7 @@ func (x *execution) wait() {
 func (x *execution) settle(t *task, o outcome) {
 	x.outcomes = append(x.outcomes, o)
 	t.failed = t.failed || o.Err != nil
+	t.note(o)
 	switch zone := o.Operation.Zone.ID; {
 	case outgrown(o.Err):
 		x.full[zone] = true
@@ -210,9 +214,12 @@ func performCreate(ctx context.Context, w writer, op Operation) (Recordset, erro
 		return Recordset{}, err
 	case set.Same(op.Record):
 		return set, nil
-	default:
-		return w.update(ctx, op.Zone.ID, set.ID, op.Record)
 	}
+	set, replaceErr := w.replace(ctx, set, op.Record)
+	if replaceErr != nil {
+		return Recordset{}, fmt.Errorf("%w (%s)", replaceErr, err.Error()) // of which only the text counts: trying again is no use
+	}
+	return set, nil
 }
 
 func performUpdate(ctx context.Context, w writer, op Operation) (Recordset, error) {
@@ -233,6 +240,9 @@ func performDelete(ctx context.Context, w writer, op Operation) (requestID strin
 		if !found {
 			return "", nil
 		}
+		if believed, err := CanonicalTargets(op.Record.Type, op.Record.Targets); err == nil && len(believed) > 0 && !slices.Equal(believed, set.Targets) {
+			return "", taken(set)
+		}
 		id = set.ID
 	}
 	requestID, err = w.remove(ctx, op.Zone.ID, id)
@@ -240,6 +250,10 @@ func performDelete(ctx context.Context, w writer, op Operation) (requestID strin
 		return "", nil
 	}
 	return requestID, err
+}
+
+func taken(there Recordset) error {
+	return fmt.Errorf("%w: it is %s", ErrTaken, shortened(strings.Join(there.Targets, " ")))
 }
 
 // mayExist reports whether a create failed because the recordset is there already: a 409, but for a CNAME a 400, because Designate

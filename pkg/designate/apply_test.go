@@ -88,6 +88,10 @@ func (f *fakeWriter) find(ctx context.Context, key Key) (Recordset, bool, error)
 	return Recordset{}, false, nil
 }
 
+func (f *fakeWriter) replace(_ context.Context, there Recordset, _ Record) (Recordset, error) {
+	return Recordset{}, taken(there)
+}
+
 func answerOf(class error, status int) error {
 	return &openstack.Error{Class: class, Status: status, Operation: "POST /v2"}
 }
@@ -135,7 +139,7 @@ func TestPerformIsIdempotent(t *testing.T) {
 		},
 		{
 			name: "create: there already, different", plan: oneOp(Create, ""), writer: &fakeWriter{onCreate: createFails(openstack.ErrConflict, 409), onFind: found(other)},
-			log: "[create www.example.org A find www.example.org A update there]",
+			log: "[create www.example.org A find www.example.org A]", err: ErrTaken,
 		},
 		{
 			name: "create: a conflict with nothing to be found", plan: oneOp(Create, ""), writer: &fakeWriter{onCreate: createFails(openstack.ErrConflict, 409)},
@@ -176,7 +180,10 @@ func TestPerformIsIdempotent(t *testing.T) {
 		},
 		{name: "delete of something unknown: it is not there", plan: oneOp(Delete, ""), writer: &fakeWriter{}, log: "[find www.example.org A]"},
 		{
-			name: "delete of something unknown: it is there", plan: oneOp(Delete, ""), writer: &fakeWriter{onFind: found(other)}, log: "[find www.example.org A delete there]",
+			name: "delete of something unknown: it is there", plan: oneOp(Delete, ""), writer: &fakeWriter{onFind: found(same)}, log: "[find www.example.org A delete there]",
+		},
+		{
+			name: "delete of something unknown: somebody has made another", plan: oneOp(Delete, ""), writer: &fakeWriter{onFind: found(other)}, log: "[find www.example.org A]", err: ErrTaken,
 		},
 	}
 	for _, c := range cases {

@@ -12,6 +12,9 @@ var (
 	// ErrBlocked is matched by operations that were not tried because one that they depend on failed.
 	ErrBlocked = errors.New("not tried, because something that it depends on failed")
 
+	// ErrTaken is matched when what was to be made, or to be deleted, turns out to be somebody else's by now. It is left alone; the next sync sees it.
+	ErrTaken = errors.New("somebody has made it meanwhile, and it is left alone")
+
 	// ErrShared is matched when a CNAME would share its name with another record.
 	ErrShared = errors.New("a CNAME can't share its name with another record")
 	// ErrMark is matched by records that are not written because what says who owns them can't be.

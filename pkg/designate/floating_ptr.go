@@ -24,6 +24,7 @@ const maxDescription = 160
 // floatingAPI is what Designate does with floating IPs: *api has it.
 type floatingAPI interface {
 	floatingIPs(ctx context.Context) ([]FloatingIP, error)
+	floatingIP(ctx context.Context, key string) (FloatingIP, error)
 	setPTR(ctx context.Context, key, target string, ttl int, description string) (set FloatingIP, requestID string, err error)
 	unsetPTR(ctx context.Context, key string) (requestID string, err error)
 }
@@ -116,6 +117,7 @@ type floatingChange struct {
 	ip         FloatingIP
 	name       string
 	want, mark *Record // nil: no PTR, no mark
+	believed   bool    // whoever wants it knows that there is a PTR
 }
 
 // take splits the changes that are about PTRs of floating IPs, and their marks, off the rest. A name in a zone of the project is not among them.
@@ -153,7 +155,7 @@ func (f *floatingPTRs) take(zones Zones, changes Changes) (rest Changes, mine []
 		}
 		return others
 	}
-	gone := func(*floatingChange, Record) {} // unless it is wanted, too
+	gone := func(c *floatingChange, _ Record) { c.believed = true } // unless it is wanted, too
 	wanted := func(c *floatingChange, r Record) {
 		if r.Owner != "" {
 			c.mark = &r
@@ -186,6 +188,11 @@ type floatingWrite struct {
 	description string
 }
 
+// inEffect reports whether a floating IP is as it should be. The TTL that Designate shows may be the zone's own, so one of 0 is met by any.
+func (w *floatingWrite) inEffect() bool {
+	return w.ip.Target == w.Record.Targets[0] && w.ip.Description == w.description && (w.Record.TTL == 0 || w.Record.TTL == w.ip.TTL)
+}
+
 // planFloating decides what to do. It is pure.
 func planFloating(changes []floatingChange, minTTL int) (p floatingPlan) {
 	for _, c := range changes {
@@ -211,8 +218,12 @@ func planFloating(changes []floatingChange, minTTL int) (p floatingPlan) {
 		if w.Verb = Update; c.ip.Target == "" {
 			w.Verb = Create
 		}
-		if c.ip.Target == w.Record.Targets[0] && c.ip.Description == w.description && (w.Record.TTL == 0 || w.Record.TTL == c.ip.TTL) {
+		if w.inEffect() {
 			p.same++
+			continue
+		}
+		if c.ip.Target != "" && !c.believed {
+			p.invalid = append(p.invalid, &RecordError{Name: c.name, Type: PTR, Err: fmt.Errorf("%w: it is %s", ErrTaken, c.ip.Target)})
 			continue
 		}
 		p.writes = append(p.writes, w)
@@ -235,13 +246,16 @@ func (f *floatingPTRs) write(ctx context.Context, plan floatingPlan) []outcome {
 }
 
 func (f *floatingPTRs) writeOne(ctx context.Context, w *floatingWrite) (requestID string, err error) {
-	now := w.ip
-	if w.Verb == Delete {
-		now.Target, now.Description, now.TTL = "", "", 0
-		if requestID, err = f.api.unsetPTR(ctx, w.ip.Key); errors.Is(err, openstack.ErrNotFound) {
-			err = nil
-		}
-	} else {
+	now, err := f.api.floatingIP(ctx, w.ip.Key) // the list may be old
+	switch {
+	case w.Verb == Delete && (errors.Is(err, openstack.ErrNotFound) || err == nil && now.Target == ""):
+		now, err = w.ip, nil // it has gone
+	case err != nil:
+	case now.Target != w.ip.Target || now.Description != w.ip.Description:
+		err = fmt.Errorf("%w: it is %q, %q", ErrTaken, now.Target, now.Description)
+	case w.Verb == Delete:
+		requestID, err = f.api.unsetPTR(ctx, w.ip.Key)
+	default:
 		now, requestID, err = f.api.setPTR(ctx, w.ip.Key, w.Record.Targets[0], w.Record.TTL, w.description)
 	}
 	f.mu.Lock()
@@ -249,6 +263,9 @@ func (f *floatingPTRs) writeOne(ctx context.Context, w *floatingWrite) (requestI
 	if err != nil {
 		f.due = time.Unix(0, 0) // nothing is certain now
 		return "", &RecordError{Name: w.Record.Name, Type: PTR, Err: fmt.Errorf("%s PTR of the floating IP %s: %w", w.Verb, w.ip.Address, err)}
+	}
+	if w.Verb == Delete {
+		now.Target, now.Description, now.TTL = "", "", 0
 	}
 	next := maps.Clone(f.known)
 	next[w.Record.Name] = now

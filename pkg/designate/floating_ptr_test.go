@@ -69,6 +69,7 @@ func TestPlanFloating(t *testing.T) {
 		"update":              {"b.example.org", Changes{UpdateOld: []Record{ptr(name, "b.example.org"), mark(name)}, UpdateNew: []Record{ptr(name, "a.example.org"), mark(name)}}, 0, []string{"update a.example.org 0 " + description}},
 		"delete":              {"b.example.org", Changes{Delete: []Record{ptr(name, "b.example.org"), mark(name)}}, 0, []string{"delete  0 "}},
 		"delete what is gone": {"", Changes{Delete: []Record{ptr(name, "b.example.org"), mark(name)}}, 0, nil},
+		"not known":           {"c.example.org", Changes{Create: []Record{ptr(name, "a.example.org"), mark(name)}}, 0, []string{name + " PTR: somebody has made it meanwhile, and it is left alone: it is c.example.org"}},
 		"nothing to do":       {"b.example.org", Changes{Create: []Record{ptr(name, "b.example.org"), mark(name)}}, 0, []string{"same 1"}},
 		"two targets":         {"", Changes{Create: []Record{ptr(name, "a.example.org", "b.example.org"), mark(name)}}, 0, []string{name + " PTR: invalid record value: 2 of them, and a floating IP has one PTR"}},
 		"a bad target":        {"", Changes{Create: []Record{ptr(name, "*.example.org"), mark(name)}}, 0, []string{name + ` PTR: invalid record value for PTR: invalid DNS name "*.example.org": a wildcard can't be the value of a record`}},
@@ -113,6 +114,10 @@ type floatingList struct {
 func (l *floatingList) floatingIPs(context.Context) ([]FloatingIP, error) {
 	l.calls++
 	return l.list, l.err
+}
+
+func (l *floatingList) floatingIP(context.Context, string) (FloatingIP, error) {
+	return l.list[0], l.err
 }
 
 func (l *floatingList) setPTR(_ context.Context, key, target string, ttl int, description string) (FloatingIP, string, error) {
@@ -165,5 +170,24 @@ func TestFloatingIPsAreReadSeldom(t *testing.T) {
 	var none *floatingPTRs
 	if got := none.records(t.Context()); got != nil {
 		t.Errorf("%v", got)
+	}
+}
+
+// A PTR that somebody has changed since the list was read is neither written over nor taken away.
+func TestAFloatingIPThatOthersChangedIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	ip := FloatingIP{Key: "R:f", Address: netip.MustParseAddr("198.51.100.7"), Target: "a.example.org", Description: "mooring:txt=x y"}
+	theirs := ip
+	theirs.Target, theirs.Description = "api.c1.example.org", "mooring:cluster=c1"
+	for _, verb := range []Verb{Update, Delete} {
+		l := &floatingList{list: []FloatingIP{theirs}}
+		f := newFloatingPTRs(l, &Options{FloatingIPs: true, Logger: slog.New(slog.DiscardHandler)})
+		write := floatingWrite{ip: ip, Operation: Operation{Verb: verb, Record: Record{Name: "7.100.51.198.in-addr.arpa", Type: PTR, Targets: []string{"b.example.org"}}}}
+		if out := f.write(t.Context(), floatingPlan{writes: []floatingWrite{write}}); !errors.Is(out[0].Err, ErrTaken) {
+			t.Errorf("%s: %v", verb, out[0].Err)
+		}
+		if list := f.records(t.Context()); len(list) != 1 || list[0].Targets[0] != theirs.Target {
+			t.Errorf("%s: %v is shown", verb, list)
+		}
 	}
 }

@@ -52,6 +52,11 @@ func (w *markedWriter) update(ctx context.Context, zoneID, id string, r Record) 
 	return w.api.write(ctx, http.MethodPut, w.body(r), "zones", zoneID, "recordsets", id)
 }
 
+// replace writes over what has the mark, which is all that find finds, unless all may be taken over.
+func (w *markedWriter) replace(ctx context.Context, there Recordset, r Record) (Recordset, error) {
+	return w.update(ctx, there.ZoneID, there.ID, r)
+}
+
 func (w *markedWriter) body(r Record) map[string]any {
 	body := wireBody(r)
 	body["description"] = w.mark

@@ -312,6 +312,10 @@ func (w *witness) remove(ctx context.Context, zoneID, id string) (string, error)
 	return "req-1", err
 }
 
+func (w *witness) replace(_ context.Context, there Recordset, _ Record) (Recordset, error) {
+	return Recordset{}, taken(there)
+}
+
 func (w *witness) find(_ context.Context, key Key) (Recordset, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,6 +1,9 @@
 package designate
 
-import "slices"
+import (
+	"errors"
+	"slices"
+)
 
 // task is a group at work.
 type task struct {
@@ -8,6 +11,9 @@ type task struct {
 	step, at int  // of its next operation
 	failed   bool // one of the same step has failed
 	attempts int  // at the next operation, so far
+
+	marks []Operation // deletes of what was created to mark records
+	undo  bool        // the last step takes some of them back
 }
 
 func (t *task) next() Operation { return t.group.Steps[t.step][t.at] }
@@ -20,7 +26,43 @@ func (t *task) advance() (more bool) {
 		return true
 	}
 	t.step, t.at = t.step+1, 0
-	return t.step < len(t.group.Steps) && !t.failed
+	return t.step < len(t.group.Steps) && (!t.failed || t.undo)
+}
+
+// note takes the marks of a record back that turns out to be somebody else's: beside ours, the next sync would take it for our own. It goes by the
+// name, so marks stay where records of several types are written under one.
+func (t *task) note(o outcome) {
+	op := o.Operation
+	if o.Err == nil && op.Verb == Create && op.Record.Owner != "" && o.RequestID != "" {
+		op.Verb, op.ID = Delete, o.Recordset.ID
+		t.marks = append(t.marks, op)
+	}
+	if !errors.Is(o.Err, ErrTaken) || op.Verb == Delete || op.Record.Owner != "" || t.written(op.Record.Name) != 1 {
+		return
+	}
+	for _, mark := range t.marks {
+		if mark.Record.Owner != op.Record.Name {
+			continue
+		}
+		if !t.undo {
+			t.undo, t.group.Steps = true, append(slices.Clone(t.group.Steps), nil)
+		}
+		last := len(t.group.Steps) - 1
+		t.group.Steps[last] = append(t.group.Steps[last], mark)
+	}
+}
+
+// written is how many records of a name the task writes that are no marks.
+func (t *task) written(name string) int {
+	n := 0
+	for _, step := range t.group.Steps {
+		for i := range step {
+			if r := &step[i].Record; r.Name == name && r.Owner == "" && step[i].Verb != Delete {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // rest are the operations from the next one on.
