@@ -34,6 +34,8 @@ type Provider struct {
 	DNS string
 	// Writes counts the writes that have reached the DNS service so far; nil: only what ExternalDNS sends is known.
 	Writes func() int
+	// Names is how many come at once, each with its mark; zero: 200.
+	Names int
 	// Interval is how long ExternalDNS waits between two turns of its loop after a soft error; zero: a second.
 	Interval time.Duration
 	// Patience bounds how long a record may take to be answered.
