@@ -41,7 +41,7 @@ e2e-openstack: build external-dns ## the contract and end-to-end tests on a real
 	cd tests && go test -count=1 -run '^$$' ./contract/... ./e2e/openstack/... >/dev/null   # compiled out here: the lab has no network
 	tests/lab/lab openstack up
 	@set -o pipefail; cd tests; lab/lab exec env $(TESTENV) GOPROXY=off MOORING_CONTRACT_CLOUDS=$(LAB_DIR)/openstack/clouds.yaml \
-	  go test -count=1 -timeout 20m -p 1 -v ./contract/... ./e2e/openstack/... 2>&1 | tee ../$(BIN)/e2e-openstack.log | grep -E '^(ok|FAIL|panic:)|^ *--- (FAIL|SKIP)'; \
+	  go test -count=1 -timeout 30m -p 1 -v ./contract/... ./e2e/openstack/... 2>&1 | tee ../$(BIN)/e2e-openstack.log | grep -E '^(ok|FAIL|panic:)|^ *--- (FAIL|SKIP)'; \
 	  status=$$?; [ $$status = 0 ] || tail -n 200 ../$(BIN)/e2e-openstack.log; lab/lab openstack down; exit $$status
 
 e2e-kubernetes: image-tar $(TOOLS)/helm ## the chart on a real Kubernetes with that OpenStack behind it (root, Debian 12; what was down before is stopped)

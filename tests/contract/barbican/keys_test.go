@@ -79,9 +79,9 @@ func TestKeysLife(t *testing.T) {
 func retire(t *testing.T, a *api, m *barbican.Manager, first, next *barbican.Made) {
 	t.Helper()
 	used := errors.New("used")
-	spec := barbican.RetireSpec{Container: first.Container, Generation: 1, Policy: atOnce(), Unused: func(_ context.Context, id string) error {
-		if id != first.Key.KeyID() {
-			t.Errorf("it asks for %s", id)
+	spec := barbican.RetireSpec{Container: first.Container, Generation: 1, Policy: atOnce(), Unused: func(_ context.Context, id string, since time.Time) error {
+		if id != first.Key.KeyID() || since.IsZero() {
+			t.Errorf("it asks for %s since %v", id, since)
 		}
 		return used
 	}}
