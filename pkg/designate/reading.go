@@ -22,7 +22,9 @@ func (s *Service) Stream(ctx context.Context) (iter.Seq[Record], error) {
 		return nil, err
 	}
 	s.minTTL.Store(int64(snap.minTTL))
-	floating := s.floating.records(ctx)
+	waiting, cancel := context.WithDeadline(ctx, begin.Add(s.options.Deadline)) // nobody waits any longer for a Neutron that hangs
+	defer cancel()
+	floating := s.floating.records(waiting)
 	return func(yield func(Record) bool) {
 		n := 0
 		for r := range snap.visible(s.options.WantName) {

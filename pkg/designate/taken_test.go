@@ -1,8 +1,10 @@
 package designate_test
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -76,5 +78,20 @@ func TestWhatOthersMakeMeanwhileStaysTheirs(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+// A list of floating IPs that does not come holds nobody up: ExternalDNS would end.
+func TestFloatingIPsHoldNobodyUp(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t, openstacksim.DesignateConfig{})
+	c.Designate.Fill("demo", "example.org.", 10)
+	s := c.service(designate.Options{FloatingIPs: true, Deadline: 2 * time.Second})
+	t.Cleanup(s.Close)
+	c.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceDesignate, Path: "/reverse/floatingips$", Delay: time.Hour})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if list, err := s.Records(ctx); len(list) != 8 || err != nil || ctx.Err() != nil {
+		t.Errorf("%d records, %v", len(list), err)
 	}
 }
