@@ -36,19 +36,19 @@ func designateWebhook() *mode {
 }
 
 type designateWebhookOptions struct {
-	listen                        []string
-	include, exclude              []string
-	regexInclude, regexExclude    string
-	zoneIDs, poolIDs              []string
-	allProjects                   bool
-	fullRefresh                   time.Duration
-	dryRun                        bool
-	types                         []string
-	minTTL                        int
-	floatingIPs                   bool
-	concurrency, zoneConcurrency  int
-	deadline                      time.Duration
-	filterRegex, filterRegexMinus *regexp.Regexp
+	listen                           []string
+	include, exclude                 []string
+	regexInclude, regexExclude       string
+	zoneIDs, poolIDs                 []string
+	allProjects                      bool
+	fullRefresh                      time.Duration
+	dryRun                           bool
+	types                            []string
+	minTTL                           int
+	floatingIPs                      bool
+	concurrency, zoneConcurrency     int
+	deadline                         time.Duration
+	compiledInclude, compiledExclude *regexp.Regexp
 }
 
 func (o *designateWebhookOptions) flags(f *pflag.FlagSet) {
@@ -60,14 +60,14 @@ func (o *designateWebhookOptions) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.zoneIDs, "zone-id", nil, "only the zone with this id; may be repeated (of two zones with one name, in two pools, it says which is meant)")
 	f.StringSliceVar(&o.poolIDs, "pool-id", nil, "only zones in the pool with this id; may be repeated")
 	f.BoolVar(&o.allProjects, "all-projects", false, "the zones of all projects, which Designate shows to administrators only")
-	f.DurationVar(&o.fullRefresh, "full-refresh", 15*time.Minute, "how often, more or less, a zone is read once more although nothing says that it changed; 0 is never")
+	f.DurationVar(&o.fullRefresh, "full-refresh", designate.DefaultFullRefresh, "how often, more or less, a zone is read once more although nothing says that it changed; 0 is never")
 	f.BoolVar(&o.dryRun, "dry-run", false, "log what would be written, and write nothing (ExternalDNS's own --dry-run does not reach a webhook)")
 	f.StringSliceVar(&o.types, "record-types", typeNames(), "types of records that are shown and written; without TXT, ExternalDNS can own none")
 	f.BoolVar(&o.floatingIPs, "floating-ips", false, "show and write the PTRs of the project's floating IPs, too, which are in no zone of the project")
 	f.IntVar(&o.minTTL, "min-ttl", 0, "seconds; lower TTLs that are asked for are raised to it, as they are to the cloud's own lowest")
-	f.IntVar(&o.concurrency, "concurrency", 8, "names that are written at once")
-	f.IntVar(&o.zoneConcurrency, "zone-concurrency", 4, "names of one zone that are written at once")
-	f.DurationVar(&o.deadline, "deadline", 12*time.Second, "how long one sync goes on beginning writes; below what ExternalDNS waits for (15s)")
+	f.IntVar(&o.concurrency, "concurrency", designate.DefaultConcurrency, "names that are written at once")
+	f.IntVar(&o.zoneConcurrency, "zone-concurrency", designate.DefaultZoneConcurrency, "names of one zone that are written at once")
+	f.DurationVar(&o.deadline, "deadline", designate.DefaultDeadline, "how long one sync goes on beginning writes; below what ExternalDNS waits for (15s)")
 }
 
 func (o *designateWebhookOptions) check(*Env) (wrong []error) {
@@ -87,8 +87,8 @@ func (o *designateWebhookOptions) check(*Env) (wrong []error) {
 		}
 		return re
 	}
-	o.filterRegex = compile("regex-domain-filter", o.regexInclude)
-	o.filterRegexMinus = compile("regex-domain-exclusion", o.regexExclude)
+	o.compiledInclude = compile("regex-domain-filter", o.regexInclude)
+	o.compiledExclude = compile("regex-domain-exclusion", o.regexExclude)
 	if o.regexInclude+o.regexExclude != "" && len(o.include)+len(o.exclude) > 0 {
 		wrong = append(wrong, errors.New("--domain-filter, --exclude-domains: they can't be combined with --regex-domain-filter and --regex-domain-exclusion"))
 	}
@@ -153,8 +153,8 @@ func (o *designateWebhookOptions) recordTypes() []designate.Type {
 
 // filter is the domain filter as ExternalDNS knows it.
 func (o *designateWebhookOptions) filter() *externaldns.Filter {
-	if o.filterRegex != nil || o.filterRegexMinus != nil {
-		return externaldns.NewRegexFilter(o.filterRegex, o.filterRegexMinus)
+	if o.compiledInclude != nil || o.compiledExclude != nil {
+		return externaldns.NewRegexFilter(o.compiledInclude, o.compiledExclude)
 	}
 	return externaldns.NewFilter(o.include, o.exclude)
 }

@@ -1,9 +1,22 @@
 package designate
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 )
+
+// Records returns what Stream does, sorted by name and type across all zones.
+func (s *Service) Records(ctx context.Context) ([]Record, error) {
+	all, err := s.Stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	records := slices.AppendSeq([]Record{}, all)
+	slices.SortFunc(records, func(a, b Record) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type)) })
+	return records, nil
+}
 
 // ZoneOf makes a zone of a kind: "", "secondary", "deleting" or "unchosen".
 func ZoneOf(id, name, kind string) Zone {

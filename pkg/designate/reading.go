@@ -1,7 +1,6 @@
 package designate
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -43,17 +42,6 @@ func (s *Service) Stream(ctx context.Context) (iter.Seq[Record], error) {
 		s.metrics.read(n, len(snap.zones.All()))
 		s.options.Logger.DebugContext(ctx, "showed the zones", slog.Int("zones", len(snap.zones.All())), slog.Int("records", n), slog.Duration("took", time.Since(begin)))
 	}, nil
-}
-
-// Records returns what Stream does, sorted by name and type across all zones.
-func (s *Service) Records(ctx context.Context) ([]Record, error) {
-	all, err := s.Stream(ctx)
-	if err != nil {
-		return nil, err
-	}
-	records := slices.AppendSeq([]Record{}, all)
-	slices.SortFunc(records, func(a, b Record) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type)) })
-	return records, nil
 }
 
 // Prefetch reads everything, so that it is there when it is asked for, and tries again until it has. It leaves that to a request that

@@ -11,6 +11,18 @@ import (
 	"mooring/pkg/keylock"
 )
 
+// What Options stand for where they are zero.
+const (
+	DefaultFullRefresh     = 15 * time.Minute
+	DefaultConcurrency     = 8
+	DefaultZoneConcurrency = 4
+	// DefaultDeadline and the grace after it end before ExternalDNS stops waiting, after 15 s.
+	DefaultDeadline = 12 * time.Second
+)
+
+// grace is how long after the deadline a write that was begun may still take.
+const grace = 2 * time.Second
+
 // Options set up a Service. The zero value is good.
 type Options struct {
 	// Types are the record types that are shown and written; empty is all of Types. Without TXT no record can be owned.
@@ -29,14 +41,14 @@ type Options struct {
 	AllProjects bool
 	// FloatingIPs shows and writes the PTRs of the project's floating IPs, too. It costs a call at first, and in each refresh.
 	FloatingIPs bool
-	// FullRefresh is how long after it was read a zone is read once more although nothing says that it changed, more or less; zero is 15
-	// minutes, below zero is never.
+	// FullRefresh is how long after it was read a zone is read once more although nothing says that it changed, more or less; below zero is
+	// never.
 	FullRefresh time.Duration
 	// DryRun plans and logs, and writes nothing.
 	DryRun bool
-	// Concurrency is how many names are written at once, ZoneConcurrency how many of one zone; zero is 8 and 4.
+	// Concurrency is how many names are written at once, ZoneConcurrency how many of one zone.
 	Concurrency, ZoneConcurrency int
-	// Deadline is how long Apply goes on beginning writes; zero is 12 s: ExternalDNS waits 15 s for an answer.
+	// Deadline is how long Apply goes on beginning writes.
 	Deadline time.Duration
 
 	// Logger gets what is read, written and left alone; nil discards it.
@@ -44,10 +56,6 @@ type Options struct {
 	// Registerer gets the metrics; nil means none.
 	Registerer prometheus.Registerer
 }
-
-// grace is how long after the deadline a write that was begun may still take. With the default deadline the answer leaves before
-// ExternalDNS stops waiting.
-const grace = 2 * time.Second
 
 // Service shows the records of a project's zones and applies changes to them. Its methods are safe for concurrent use; Apply works on one
 // set of changes at a time.
@@ -79,10 +87,10 @@ func (o Options) withDefaults() *Options {
 	if o.WantName == nil {
 		o.WantName = everything
 	}
-	o.Concurrency = cmp.Or(o.Concurrency, 8)
-	o.ZoneConcurrency = cmp.Or(o.ZoneConcurrency, 4)
-	o.Deadline = cmp.Or(o.Deadline, 12*time.Second)
-	o.FullRefresh = cmp.Or(o.FullRefresh, 15*time.Minute)
+	o.Concurrency = cmp.Or(o.Concurrency, DefaultConcurrency)
+	o.ZoneConcurrency = cmp.Or(o.ZoneConcurrency, DefaultZoneConcurrency)
+	o.Deadline = cmp.Or(o.Deadline, DefaultDeadline)
+	o.FullRefresh = cmp.Or(o.FullRefresh, DefaultFullRefresh)
 	return &o
 }
 
@@ -97,7 +105,7 @@ func New(s session, o Options) *Service {
 	}
 }
 
-// Adjust returns a wanted record as Records will show it once it is there. It makes no call: before the first Records, the cloud's lowest
+// Adjust returns a wanted record as Stream will show it once it is there. It makes no call: before the first Stream, the cloud's lowest
 // TTL is not known and not applied. A record that has no canonical form comes back as it is, with an error: leaving it out would
 // make ExternalDNS delete what exists under its name.
 func (s *Service) Adjust(r Record) (Record, error) {

@@ -18,7 +18,7 @@ type Result struct {
 	DryRun  bool
 }
 
-// Apply makes the changes. It plans against what Records read last (and reads now if nothing is known), goes on after errors, and stops
+// Apply makes the changes. It plans against what Stream read last (and reads now if nothing is known), goes on after errors, and stops
 // beginning writes at the deadline or when ctx ends; what was begun is waited for. So the next Apply, which waits for this one, starts from
 // what there is. The error is an *ApplyError when some of the changes are not in effect.
 func (s *Service) Apply(ctx context.Context, changes Changes) (Result, error) {
