@@ -1,5 +1,7 @@
 package externaldns
 
+import "encoding/json"
+
 // The JSON of the protocol, as ExternalDNS's own types have it (its packages endpoint and plan). They are written here once
 // more because those packages link client-go and every API type of Kubernetes; tests/contract drives us with the real client.
 
@@ -19,8 +21,20 @@ const ownedRecord = "ownedRecord"
 
 // changeSet is the body of POST /records. An update stands in both lists, at the same place.
 type changeSet struct {
-	Create    []*endpoint `json:"create,omitempty"`
-	UpdateOld []*endpoint `json:"updateOld,omitempty"`
-	UpdateNew []*endpoint `json:"updateNew,omitempty"`
-	Delete    []*endpoint `json:"delete,omitempty"`
+	Create    endpoints `json:"create,omitempty"`
+	UpdateOld endpoints `json:"updateOld,omitempty"`
+	UpdateNew endpoints `json:"updateNew,omitempty"`
+	Delete    endpoints `json:"delete,omitempty"`
+}
+
+// endpoints is a list of a changeSet.
+type endpoints []*endpoint
+
+// UnmarshalJSON implements json.Unmarshaler. It begins with nothing: of a list that stands there twice the later one counts, where encoding/json would put
+// the fields of both together.
+func (l *endpoints) UnmarshalJSON(body []byte) error {
+	var list []*endpoint
+	err := json.Unmarshal(body, &list)
+	*l = list
+	return err
 }
