@@ -54,6 +54,7 @@ func statusRules() []statusRule {
 		{designate.ErrType, http.StatusInternalServerError, "unsupported type"},
 		{designate.ErrShared, http.StatusInternalServerError, "CNAME beside another"},
 		{designate.ErrMark, http.StatusInternalServerError, "no ownership record"},
+		{designate.ErrTaken, http.StatusInternalServerError, "made by others"},
 	}
 }
 

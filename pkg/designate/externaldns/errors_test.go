@@ -31,7 +31,7 @@ func TestGoodRequestsFailSoftly(t *testing.T) {
 	for _, class := range []error{
 		openstack.ErrNotFound, openstack.ErrConflict, openstack.ErrQuota, openstack.ErrForbidden, openstack.ErrUnauthorized, openstack.ErrThrottled, openstack.ErrUnavailable,
 		openstack.ErrInvalid, openstack.ErrNoService, context.Canceled, context.DeadlineExceeded, designate.ErrBudget, designate.ErrBlocked, designate.ErrName,
-		designate.ErrTarget, designate.ErrType, errors.New("anything"),
+		designate.ErrTarget, designate.ErrType, designate.ErrShared, designate.ErrMark, designate.ErrTaken, errors.New("anything"),
 	} {
 		apply := &designate.ApplyError{Done: 1, Total: 2, Errs: []error{&designate.RecordError{Name: "a", Type: "A", Err: &openstack.Error{Class: class}}, fmt.Errorf("x: %w", class)}}
 		for _, err := range []error{class, fmt.Errorf("listing zones: %w", class), apply} {
