@@ -18,7 +18,7 @@ func TestFigures(t *testing.T) {
 		name  string
 		value float64
 		limit limit
-	}{{"a.b.calls", 3, atMost(3)}, {"a.c.calls", 3.5, atMost(3)}, {"a.d.calls", 2, atLeast(3)}, {"a.e.calls", 9, limit{}}} {
+	}{{"a.b.calls", 3, atMost(3)}, {"a.c.calls", 3.5, atMost(3)}, {"a.d.calls", 2, atLeast(3)}, {"a.e.calls", 9, limit{}}, {"a.f.calls", 0, exactly(1)}} {
 		if err := f.record(r.name, r.value, "calls", r.limit); err != nil {
 			t.Fatal(err)
 		}
@@ -27,14 +27,15 @@ func TestFigures(t *testing.T) {
 {"name":"a.c.calls","value":3.5,"unit":"calls"}
 {"name":"a.d.calls","value":2,"unit":"calls"}
 {"name":"a.e.calls","value":9,"unit":"calls"}
+{"name":"a.f.calls","value":0,"unit":"calls"}
 `
 	if diff := cmp.Diff(want, lines.String()); diff != "" {
 		t.Error(diff)
 	}
-	if err := f.broken(); err == nil || err.Error() != "2 of 4 figures are beyond their limits: a.c.calls, a.d.calls" {
+	if err := f.broken(); err == nil || err.Error() != "3 of 5 figures are beyond their limits: a.c.calls, a.d.calls, a.f.calls" {
 		t.Errorf("broken: %v", err)
 	}
-	if got := strings.Count(table.String(), "BROKEN"); got != 2 {
+	if got := strings.Count(table.String(), "BROKEN"); got != 3 {
 		t.Errorf("%d rows are BROKEN:\n%s", got, table.String())
 	}
 	if err := newFigures(&table, &lines).broken(); err != nil {

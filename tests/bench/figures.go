@@ -16,6 +16,7 @@ type limit struct {
 
 func atMost(bound float64) limit  { return limit{"≤", bound} }
 func atLeast(bound float64) limit { return limit{"≥", bound} }
+func exactly(bound float64) limit { return limit{"=", bound} }
 
 func (l limit) holds(value float64) bool {
 	switch l.sign {
@@ -23,6 +24,8 @@ func (l limit) holds(value float64) bool {
 		return value <= l.bound
 	case "≥":
 		return value >= l.bound
+	case "=":
+		return value == l.bound
 	default:
 		return true
 	}
