@@ -55,17 +55,21 @@ func (t *tree) check(ctx context.Context, root uint64, buckets bool) error {
 		if at.level > deepest {
 			return fmt.Errorf("%w: its tree has more than %d levels", ErrSnapshot, deepest)
 		}
-		flags, elements, err := t.page(at.page, buckets)
+		flags, room, elements, err := t.page(at.page)
 		if err != nil {
 			return err
 		}
 		for i := 0; i < len(elements); i += pageElement {
+			element := elements[i : i+pageElement]
+			if int64(i)+extent(flags, element) > room {
+				return fmt.Errorf("%w: an element of page %d goes beyond it", ErrSnapshot, at.page)
+			}
 			switch {
 			case flags == branchPage:
-				open = append(open, branch{binary.NativeEndian.Uint64(elements[i+8:]), at.level + 1})
-			case binary.NativeEndian.Uint32(elements[i:])&bucketElement != 0:
+				open = append(open, branch{binary.NativeEndian.Uint64(element[8:]), at.level + 1})
+			case buckets && binary.NativeEndian.Uint32(element)&bucketElement != 0:
 				within := int64(at.page)*t.pageSize + pageHeader + int64(i) //nolint:gosec // t.page has found it in the file
-				if err := t.bucket(within, elements[i:]); err != nil {
+				if err := t.bucket(within, element); err != nil {
 					return err
 				}
 			}
@@ -74,50 +78,68 @@ func (t *tree) check(ctx context.Context, root uint64, buckets bool) error {
 	return nil
 }
 
-// page returns the flags and the elements of a page that was not met before: those of a leaf only if they are asked for.
-func (t *tree) page(number uint64, leaves bool) (flags uint16, elements []byte, _ error) {
+// extent is where what belongs to an element ends, from the element's own begin.
+func extent(flags uint16, element []byte) int64 {
+	if flags == branchPage {
+		return int64(binary.NativeEndian.Uint32(element)) + int64(binary.NativeEndian.Uint32(element[4:]))
+	}
+	return int64(binary.NativeEndian.Uint32(element[4:])) + int64(binary.NativeEndian.Uint32(element[8:])) + int64(binary.NativeEndian.Uint32(element[12:]))
+}
+
+// page returns the flags and the elements of a page that was not met before, and how many bytes there are from the first of them to its end.
+func (t *tree) page(number uint64) (flags uint16, room int64, elements []byte, _ error) {
 	var header [pageHeader]byte
 	pages := uint64(t.size / t.pageSize) //nolint:gosec // it is positive
 	if number >= pages {
-		return 0, nil, fmt.Errorf("%w: page %d is outside of it", ErrSnapshot, number)
+		return 0, 0, nil, fmt.Errorf("%w: page %d is outside of it", ErrSnapshot, number)
 	}
 	start := int64(number) * t.pageSize //nolint:gosec // it is less than the file's size
 	if err := t.read(header[:], start); err != nil {
-		return 0, nil, err
+		return 0, 0, nil, err
 	}
 	flags = binary.NativeEndian.Uint16(header[8:])
 	count, overflow := int64(binary.NativeEndian.Uint16(header[10:])), uint64(binary.NativeEndian.Uint32(header[12:]))
 	if flags != branchPage && flags != leafPage {
-		return 0, nil, fmt.Errorf("%w: page %d of its tree is neither a branch nor a leaf", ErrSnapshot, number)
+		return 0, 0, nil, fmt.Errorf("%w: page %d of its tree is neither a branch nor a leaf", ErrSnapshot, number)
 	}
-	if overflow >= pages-number || pageHeader+count*pageElement > int64(overflow+1)*t.pageSize { //nolint:gosec // it is less than the number of pages
-		return 0, nil, fmt.Errorf("%w: page %d is longer than it can be", ErrSnapshot, number)
+	room = int64(overflow+1)*t.pageSize - pageHeader //nolint:gosec // where it is not less than the number of pages, it is not used
+	if overflow >= pages-number || count*pageElement > room {
+		return 0, 0, nil, fmt.Errorf("%w: page %d is longer than it can be", ErrSnapshot, number)
 	}
 	for p := number; p <= number+overflow; p++ {
 		if t.met[p/64]&(1<<(p%64)) != 0 {
-			return 0, nil, fmt.Errorf("%w: page %d is twice in its tree", ErrSnapshot, p)
+			return 0, 0, nil, fmt.Errorf("%w: page %d is twice in its tree", ErrSnapshot, p)
 		}
 		t.met[p/64] |= 1 << (p % 64)
 	}
-	if flags == leafPage && !leaves {
-		return flags, nil, nil
-	}
 	elements = make([]byte, count*pageElement)
-	return flags, elements, t.read(elements, start+pageHeader)
+	return flags, room, elements, t.read(elements, start+pageHeader)
 }
 
-// bucket checks the one that a leaf's element at an offset of the file has.
+// bucket checks the one that a leaf's element at an offset of the file has: bbolt copies what is within an element, and would read
+// beyond the copy.
 func (t *tree) bucket(at int64, element []byte) error {
-	var value [bucketHeader + pageHeader]byte
 	at += int64(binary.NativeEndian.Uint32(element[4:])) + int64(binary.NativeEndian.Uint32(element[8:]))
-	if err := t.read(value[:bucketHeader], at); err != nil || binary.NativeEndian.Uint64(value[:]) != 0 {
+	value := make([]byte, min(int64(binary.NativeEndian.Uint32(element[12:])), t.size))
+	if err := t.read(value, at); err != nil {
 		return err
 	}
-	if err := t.read(value[bucketHeader:], at+bucketHeader); err != nil {
-		return err
+	if len(value) < bucketHeader {
+		return fmt.Errorf("%w: a bucket has %d bytes", ErrSnapshot, len(value))
 	}
-	if binary.NativeEndian.Uint16(value[bucketHeader+8:]) != leafPage {
+	if binary.NativeEndian.Uint64(value) != 0 {
+		return nil
+	}
+	within := value[bucketHeader:]
+	if len(within) < pageHeader || binary.NativeEndian.Uint16(within[8:]) != leafPage {
 		return fmt.Errorf("%w: a bucket within its element is no leaf", ErrSnapshot)
+	}
+	elements, count := within[pageHeader:], int(binary.NativeEndian.Uint16(within[10:]))
+	for i := range count {
+		first := i * pageElement
+		if first+pageElement > len(elements) || int64(first)+extent(leafPage, elements[first:]) > int64(len(elements)) {
+			return fmt.Errorf("%w: a bucket within its element goes beyond it", ErrSnapshot)
+		}
 	}
 	return nil
 }
