@@ -127,7 +127,8 @@ func (c *cluster) namespace(t *testing.T) string {
 				t.Error(err)
 			}
 		}
-		if _, err := c.try(ctx, "", "delete", "namespace", name, "--wait", "--timeout=60s"); err != nil {
+		// after a restart of the API server, controllers may take a minute to come back to their watches
+		if _, err := c.try(ctx, "", "delete", "namespace", name, "--wait", "--timeout=3m"); err != nil {
 			t.Error(err)
 		}
 	})
