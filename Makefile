@@ -10,7 +10,7 @@ TOOLS := $(CURDIR)/$(BIN)/tools
 export LAB_DIR ?= /var/lib/mooring-lab
 FUZZTIME ?= 20s
 # the modules of this repository that have Go code, and the packages that have goldens
-MODULES := . tests
+MODULES := . tests tests/e2e
 GOLDENS = $(shell cd $(1) && grep -rl --include='*_test.go' 'goldentest.Compare' $(2) | xargs -n1 dirname | sort -u | sed 's|^|./|')
 # what a test of the tests module needs
 TESTENV := MOORING_BIN=$(CURDIR)/$(BIN)
@@ -38,23 +38,28 @@ $(BIN)/external-dns: tests/go.mod
 	  GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 GOFLAGS=-trimpath go install -ldflags '-s -w' sigs.k8s.io/external-dns@$$(sed -n 's|^\tsigs.k8s.io/external-dns ||p' tests/go.mod); fi
 
 e2e-openstack: build external-dns ## the contract and end-to-end tests on a real OpenStack (root, Debian 12; started and stopped here)
-	cd tests && go test -count=1 -run '^$$' ./contract/... ./e2e/openstack/... >/dev/null   # compiled out here: the lab has no network
+	go -C tests test -count=1 -run '^$$' ./contract/... >/dev/null       # compiled out here: the lab has no network
+	go -C tests/e2e test -count=1 -run '^$$' ./openstack/... >/dev/null
 	tests/lab/lab openstack up
-	@set -o pipefail; cd tests; lab/lab exec env $(TESTENV) GOPROXY=off MOORING_CONTRACT_CLOUDS=$(LAB_DIR)/openstack/clouds.yaml \
-	  go test -count=1 -timeout 30m -p 1 -v ./contract/... ./e2e/openstack/... 2>&1 | tee ../$(BIN)/e2e-openstack.log | grep -E '^(ok|FAIL|panic:)|^ *--- (FAIL|SKIP)'; \
-	  status=$$?; [ $$status = 0 ] || tail -n 200 ../$(BIN)/e2e-openstack.log; lab/lab openstack down; exit $$status
+	@set -o pipefail; tested() { tests/lab/lab exec env $(TESTENV) GOPROXY=off MOORING_CONTRACT_CLOUDS=$(LAB_DIR)/openstack/clouds.yaml go -C $$1 test -count=1 -timeout 30m -p 1 -v $$2; }; \
+	  { status=0; tested tests ./contract/... || status=1; tested tests/e2e ./openstack/... || status=1; exit $$status; } 2>&1 | \
+	  tee $(BIN)/e2e-openstack.log | grep -E '^(ok|FAIL|panic:)|^ *--- (FAIL|SKIP)'; \
+	  status=$$?; [ $$status = 0 ] || tail -n 200 $(BIN)/e2e-openstack.log; tests/lab/lab openstack down; exit $$status
 
 e2e-kubernetes: image-tar $(TOOLS)/helm ## the chart on a real Kubernetes with that OpenStack behind it (root, Debian 12; what was down before is stopped)
 	@reason=$$(tests/lab/lab kubernetes possible) || { echo "e2e-kubernetes: SKIPPED, $$reason"; exit 0; }; \
-	set -e -o pipefail; cd tests; \
-	go test -count=1 -run '^$$' ./e2e/kubernetes/... >/dev/null; \
-	down=$$(for part in kubernetes openstack; do lab/lab $$part status >/dev/null 2>&1 || echo $$part; done); \
-	lab/lab up; \
-	$(MAKE) --no-print-directory -C .. image-fuse-tar; \
-	lab/lab kubernetes image ../$(BIN)/mooring.tar ../$(BIN)/mooring-fuse.tar >/dev/null; \
-	status=0; lab/lab exec env $(TESTENV) GOPROXY=off MOORING_HELM=$(TOOLS)/helm MOORING_CONTRACT_CLOUDS=$(LAB_DIR)/openstack/clouds.yaml \
-	  MOORING_E2E_KUBERNETES=$(LAB_DIR)/kubernetes/lab.json go test -count=1 -timeout 20m -v ./e2e/kubernetes/... 2>&1 | tee ../$(BIN)/e2e-kubernetes.log || status=$$?; \
-	for part in $$down; do lab/lab $$part down; done; exit $$status
+	set -e -o pipefail; lab=tests/lab/lab; \
+	go -C tests/e2e test -count=1 -run '^$$' ./kubernetes/... >/dev/null; \
+	down=$$(for part in kubernetes openstack; do $$lab $$part status >/dev/null 2>&1 || echo $$part; done); \
+	$$lab up; \
+	$(MAKE) --no-print-directory image-fuse-tar; \
+	$$lab kubernetes image $(BIN)/mooring.tar $(BIN)/mooring-fuse.tar >/dev/null; \
+	status=0; $(MAKE) --no-print-directory e2e-kubernetes-tests || status=$$?; \
+	for part in $$down; do $$lab $$part down; done; exit $$status
+
+e2e-kubernetes-tests: # on a lab that stands, with the images that it has: E2E_RUN says which tests
+	@set -o pipefail; tests/lab/lab exec env $(TESTENV) GOPROXY=off MOORING_HELM=$(TOOLS)/helm MOORING_CONTRACT_CLOUDS=$(LAB_DIR)/openstack/clouds.yaml \
+	  MOORING_E2E_KUBERNETES=$(LAB_DIR)/kubernetes/lab.json go -C tests/e2e test -count=1 -timeout 25m -parallel 4 -v $(if $(E2E_RUN),-run '$(E2E_RUN)') ./kubernetes/... 2>&1 | tee $(BIN)/e2e-kubernetes.log
 
 conformance: ## the ExternalDNS suite against any webhook provider: WEBHOOK_URL=http://… WEBHOOK_ZONE=… [WEBHOOK_CHILD, _REVERSE, _TYPES, _DNS]
 	@[ -n "$(WEBHOOK_URL)" ] && [ -n "$(WEBHOOK_ZONE)" ] || { echo 'usage: make conformance WEBHOOK_URL=http://localhost:8888 WEBHOOK_ZONE=example.com' >&2; exit 2; }
@@ -109,7 +114,7 @@ $(TOOLS)/%: tools/go.mod
 clean: ## remove what was built
 	rm -rf $(BIN)
 
-.PHONY: help build demo test e2e-openstack e2e-kubernetes conformance external-dns verify lint fmt generate fuzz bench bench-scan bench-go vuln clean
+.PHONY: help build demo test e2e-openstack e2e-kubernetes e2e-kubernetes-tests conformance external-dns verify lint fmt generate fuzz bench bench-scan bench-go vuln clean
 include image.mk
 include tests/lab/lab.mk
 include charts/chart.mk

@@ -33,6 +33,7 @@ const (
 // cluster is the running Kubernetes, and the cloud of the release in it.
 type cluster struct {
 	cloud *target.Cloud
+	keys  *keys
 	lab   struct {
 		Programs    string            `json:"programs"`
 		Kubeconfig  string            `json:"kubeconfig"`
@@ -60,6 +61,7 @@ func openCluster(t *testing.T) *cluster {
 	if err := json.Unmarshal(data, &c.lab); err != nil {
 		t.Fatal(err)
 	}
+	c.keys = newKeys(t, c)
 	return c
 }
 
@@ -193,40 +195,4 @@ func (c *cluster) uninstall(ctx context.Context, t *testing.T) {
 	if _, err := c.try(ctx, "", "delete", "namespace", release, cephKeys, "--ignore-not-found", "--wait", "--timeout=90s"); err != nil {
 		t.Error(err)
 	}
-}
-
-// TestCluster installs the chart with all its modes, and uses them; what stops kube-apiserver comes last, when nobody needs it.
-func TestCluster(t *testing.T) { //nolint:tparallel // its two parts come one after the other
-	t.Parallel()
-	c := openCluster(t)
-	k := newKeys(t, c)
-	c.install(t, map[string]any{
-		"cloud": map[string]any{"existingSecret": "mooring-cloud", "name": c.cloud.Name("demo")},
-		"log":   map[string]any{"level": "debug"},
-		"manila": map[string]any{
-			"enabled": true, "clusterID": "e2e", "cephSecretsNamespace": cephKeys,
-			"node": map[string]any{"nodeSelector": map[string]any{"kubernetes.io/hostname": node}},
-			"storageClasses": map[string]any{
-				"nfs":    map[string]any{"enabled": true, "type": "cephfs-nfs"},
-				"cephfs": map[string]any{"enabled": true, "type": "cephfs"},
-			},
-		},
-		"dns": map[string]any{"enabled": true},
-		"kms": k.values(),
-	})
-	t.Run("together", func(t *testing.T) {
-		t.Run("NFS", func(t *testing.T) {
-			t.Parallel()
-			testVolume(t, c, "manila-nfs", "nfs4", readByNFS)
-		})
-		t.Run("CephFS", func(t *testing.T) {
-			t.Parallel()
-			testVolume(t, c, "manila-cephfs", "ceph", readByCephFuse)
-		})
-		t.Run("names", func(t *testing.T) {
-			t.Parallel()
-			testNames(t, c)
-		})
-	})
-	t.Run("keys", func(t *testing.T) { testKeys(t, c, k) }) //nolint:paralleltest // alone: it restarts kube-apiserver
 }

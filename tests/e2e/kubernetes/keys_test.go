@@ -125,7 +125,8 @@ func restartServer(ctx context.Context, t *testing.T, flags ...string) {
 }
 
 // testKeys has a real kube-apiserver encrypt with the plugin on its node, through a restart and a rotation.
-func testKeys(t *testing.T, c *cluster, k *keys) { //nolint:thelper // a test of its own
+func testKeys(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
+	k := c.keys
 	const identity = "identity: {}"
 	kms := "kms: {apiVersion: v2, name: mooring, endpoint: \"unix://" + k.dir + "/kms.sock\", timeout: 3s}"
 	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{c.lab.Etcd}, DialTimeout: 10 * time.Second})

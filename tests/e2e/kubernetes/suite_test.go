@@ -1,0 +1,56 @@
+package kubernetes_test
+
+import "testing"
+
+// A testCase uses the release that is installed in the cluster.
+type testCase struct {
+	name string
+	test func(t *testing.T, c *cluster)
+}
+
+// together are cases that can go on at the same time.
+func together() []testCase {
+	return []testCase{
+		{"NFS", func(t *testing.T, c *cluster) { testVolume(t, c, "manila-nfs", "nfs4", readByNFS) }},
+		{"CephFS", func(t *testing.T, c *cluster) { testVolume(t, c, "manila-cephfs", "ceph", readByCephFuse) }},
+		{"names", testNames},
+	}
+}
+
+// alone are cases that others would suffer from: they stop what everybody uses. They come after the others, one by one.
+func alone() []testCase {
+	return []testCase{
+		{"keys", testKeys}, // the last: it restarts kube-apiserver
+	}
+}
+
+// TestCluster installs the chart with all its modes, and uses them.
+func TestCluster(t *testing.T) { //nolint:tparallel // its two parts come one after the other
+	t.Parallel()
+	c := openCluster(t)
+	c.install(t, map[string]any{
+		"cloud": map[string]any{"existingSecret": "mooring-cloud", "name": c.cloud.Name("demo")},
+		"log":   map[string]any{"level": "debug"},
+		"manila": map[string]any{
+			"enabled": true, "clusterID": "e2e", "cephSecretsNamespace": cephKeys,
+			"node": map[string]any{"nodeSelector": map[string]any{"kubernetes.io/hostname": node}},
+			"storageClasses": map[string]any{
+				"nfs":    map[string]any{"enabled": true, "type": "cephfs-nfs"},
+				"cephfs": map[string]any{"enabled": true, "type": "cephfs"},
+			},
+		},
+		"dns": map[string]any{"enabled": true},
+		"kms": c.keys.values(),
+	})
+	t.Run("together", func(t *testing.T) {
+		for _, one := range together() {
+			t.Run(one.name, func(t *testing.T) {
+				t.Parallel()
+				one.test(t, c)
+			})
+		}
+	})
+	for _, one := range alone() {
+		t.Run(one.name, func(t *testing.T) { one.test(t, c) }) //nolint:paralleltest // alone
+	}
+}
