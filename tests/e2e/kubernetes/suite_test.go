@@ -11,8 +11,8 @@ type testCase struct {
 // together are cases that can go on at the same time.
 func together() []testCase {
 	return []testCase{
-		{"NFS", func(t *testing.T, c *cluster) { testVolume(t, c, "manila-nfs", "nfs4", readByNFS) }},
-		{"CephFS", func(t *testing.T, c *cluster) { testVolume(t, c, "manila-cephfs", "ceph", readByCephFuse) }},
+		{"NFS", testNFS},
+		{"CephFS", testCephFS},
 		{"names", testNames},
 	}
 }
@@ -50,7 +50,7 @@ func TestCluster(t *testing.T) { //nolint:tparallel // its two parts come one af
 			})
 		}
 	})
-	for _, one := range alone() {
-		t.Run(one.name, func(t *testing.T) { one.test(t, c) }) //nolint:paralleltest // alone
+	for _, one := range alone() { //nolint:paralleltest // alone
+		t.Run(one.name, func(t *testing.T) { one.test(t, c) })
 	}
 }

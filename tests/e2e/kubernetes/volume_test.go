@@ -22,6 +22,9 @@ import (
 // reader reads the file "bytes" of a share as another client than the pod's node, with an access rule of its own.
 type reader func(t *testing.T, c *cluster, manila *gophercloud.ServiceClient, share string) []byte
 
+func testNFS(t *testing.T, c *cluster)    { testVolume(t, c, "manila-nfs", "nfs4", readByNFS) }         //nolint:thelper // a test of its own
+func testCephFS(t *testing.T, c *cluster) { testVolume(t, c, "manila-cephfs", "ceph", readByCephFuse) } //nolint:thelper // a test of its own
+
 // testVolume follows a claim from nothing to a pod that writes, to another client that reads the same, and back to nothing.
 func testVolume(t *testing.T, c *cluster, class, fsType string, read reader) { //nolint:thelper // a test of its own
 	namespace := c.namespace(t)
