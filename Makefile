@@ -46,18 +46,19 @@ e2e-openstack: build external-dns ## the contract and end-to-end tests on a real
 	  tee $(BIN)/e2e-openstack.log | grep -E '^(ok|FAIL|panic:)|^ *--- (FAIL|SKIP)'; \
 	  status=$$?; [ $$status = 0 ] || tail -n 200 $(BIN)/e2e-openstack.log; tests/lab/lab openstack down; exit $$status
 
-e2e-kubernetes: image-tar $(TOOLS)/helm ## the chart on a real Kubernetes with that OpenStack behind it (root, Debian 12; what was down before is stopped)
+e2e-kubernetes: image-tar $(TOOLS)/helm ## the chart on a real, empty Kubernetes with that OpenStack behind it (root, Debian 12; both are stopped at the end)
 	@reason=$$(tests/lab/lab kubernetes possible) || { echo "e2e-kubernetes: SKIPPED, $$reason"; exit 0; }; \
 	set -e -o pipefail; lab=tests/lab/lab; \
 	go -C tests/e2e test -count=1 -run '^$$' ./kubernetes/... >/dev/null; \
-	down=$$(for part in kubernetes openstack; do $$lab $$part status >/dev/null 2>&1 || echo $$part; done); \
+	$$lab kubernetes wipe; \
 	$$lab up; \
 	$(MAKE) --no-print-directory image-fuse-tar; \
 	$$lab kubernetes image $(BIN)/mooring.tar $(BIN)/mooring-fuse.tar >/dev/null; \
 	status=0; $(MAKE) --no-print-directory e2e-kubernetes-tests || status=$$?; \
-	for part in $$down; do $$lab $$part down; done; exit $$status
+	$$lab down; exit $$status
 
-e2e-kubernetes-tests: # on a lab that stands, with the images that it has: E2E_RUN says which tests
+# on a lab that stands, with the images that it has; E2E_RUN says which tests
+e2e-kubernetes-tests:
 	@set -o pipefail; tests/lab/lab exec env $(TESTENV) GOPROXY=off MOORING_HELM=$(TOOLS)/helm MOORING_CONTRACT_CLOUDS=$(LAB_DIR)/openstack/clouds.yaml \
 	  MOORING_E2E_KUBERNETES=$(LAB_DIR)/kubernetes/lab.json go -C tests/e2e test -count=1 -timeout 25m -parallel 4 -v $(if $(E2E_RUN),-run '$(E2E_RUN)') ./kubernetes/... 2>&1 | tee $(BIN)/e2e-kubernetes.log
 
