@@ -28,7 +28,7 @@ demo: build ## a first run of all three plugins against a simulated cloud: no ro
 
 test: build ## unit tests with the race detector, csi-sanity and the contract tests over the simulator
 	CGO_ENABLED=1 go test -race -shuffle=on ./...
-	cd tools && go test -shuffle=on ./ocitar
+	cd tools && go test -shuffle=on ./ocitar ./sbom
 	cd tests && $(TESTENV) CGO_ENABLED=1 go test -race -shuffle=on ./contract/... ./sanity/... ./kill/... ./demo/... ./house/... ./bench/...
 	cd tests && $(TESTENV) go test -count=1 ./footprint/...   # alone, and without the race detector: it measures
 
@@ -105,8 +105,9 @@ vuln: $(TOOLS)/govulncheck ## govulncheck over what is shipped; skipped where it
 	@out=$$($(TOOLS)/govulncheck $(if $(GOVULNDB),-db $(GOVULNDB)) ./cmd/mooring 2>&1); status=$$?; echo "$$out"; \
 	if [ $$status = 1 ] && grep -q 'fetching vulnerabilities' <<<"$$out"; then echo "govulncheck: SKIPPED, its database can't be reached from here"; exit 0; fi; exit $$status
 
-$(TOOLS)/ocitar: $(wildcard tools/ocitar/*.go) tools/go.mod
-	cd tools && $(GOBUILD) -o $(TOOLS)/ocitar ./ocitar
+# our own tools
+$(TOOLS)/ocitar $(TOOLS)/sbom: $(TOOLS)/%: $(wildcard tools/*/*.go) tools/go.mod
+	cd tools && $(GOBUILD) -o $@ ./$*
 
 $(TOOLS)/%: tools/go.mod
 	@mkdir -p $(TOOLS)

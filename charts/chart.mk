@@ -4,7 +4,7 @@ CHART_VALUES := $(wildcard manifests/values/*.yaml)
 
 .PHONY: chart manifests
 
-chart: build $(TOOLS)/helm ## lint the chart; test what it renders, manifests/ and the Dockerfile
+chart: image-tar $(TOOLS)/helm ## lint the chart; test what it renders, manifests/, the image and the Dockerfile
 	@set -e; for v in $(CHART_VALUES); do $(TOOLS)/helm lint --strict --quiet charts/mooring --values $$v; done
 	cd tests && $(CHART_ENV) go test -count=1 -shuffle=on ./chart/...  # helm reads the chart, so go can not know whether it changed
 
