@@ -179,11 +179,11 @@ func sources() []source {
 		{name: "dns.yaml", text: file(manifests, "dns.yaml"), count: 1},
 		{name: "cluster-dns-job.yaml", text: file(manifests, "examples", "cluster-dns-job.yaml"), count: 1},
 		{name: "static-pod.yaml", text: file(manifests, "kms", "static-pod.yaml"), count: 1},
-		{name: "everything", text: func(t *testing.T) string { t.Helper(); return everything(t) }, count: 4},
+		{name: "everything", text: func(t *testing.T) string { t.Helper(); return everything(t) }, count: 5},
 		{name: "first step of a takeover", text: func(t *testing.T) string {
 			t.Helper()
 			return everything(t, "--set-json", `kms.keyring="",kms.allowedCreators=[]`)
-		}, count: 4},
+		}, count: 5},
 		{name: "takeover of NFS", text: func(t *testing.T) string { t.Helper(); return takeover(t, "nfs") }, count: 2},
 		{name: "takeover of CephFS", text: func(t *testing.T) string { t.Helper(); return takeover(t, "cephfs") }, count: 2},
 		{name: "sidecar of ExternalDNS", text: externalDNS, count: 1},

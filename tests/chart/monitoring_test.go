@@ -35,7 +35,7 @@ func TestPrometheusFindsTheModes(t *testing.T) {
 	t.Parallel()
 	for set, want := range map[string][]string{
 		"kms.adminAddress=127.0.0.1":                                 {"mooring-dns-metrics", "mooring-manila-controller-metrics"},
-		"kms.adminAddress=0.0.0.0,manila.node.adminAddress=10.0.0.1": {"mooring-dns-metrics", "mooring-kms-metrics", "mooring-manila-controller-metrics", "mooring-manila-node-metrics"},
+		"kms.adminAddress=0.0.0.0,manila.node.adminAddress=10.0.0.1": {"mooring-dns-metrics", "mooring-kms-metrics", "mooring-manila-controller-metrics", "mooring-manila-node-fuse-metrics", "mooring-manila-node-metrics"},
 	} {
 		t.Run(set, func(t *testing.T) {
 			t.Parallel()

@@ -30,7 +30,7 @@ func leaves(prefix string, values map[string]any) (paths []string) {
 	for key, v := range values {
 		path := strings.TrimPrefix(prefix+"."+key, ".")
 		inner, isMap := v.(map[string]any)
-		if isMap && !slices.Contains([]string{"resources", "nodeSelector", "clients", "parameters", "labels"}, key) {
+		if isMap && !slices.Contains([]string{"resources", "nodeSelector", "fuseNodeSelector", "clients", "parameters", "labels"}, key) {
 			paths = append(paths, leaves(path, inner)...)
 		} else {
 			paths = append(paths, path)
@@ -49,7 +49,10 @@ func TestEveryValueDoesSomething(t *testing.T) {
 			t.Errorf("testdata/changes.yaml has no other value for %s", path)
 		}
 	}
-	beside := map[string]string{"kms.keyIDs": `kms.keyring="",kms.allowedCreators=[]`} // what excludes a value
+	beside := map[string]string{ // what excludes a value
+		"kms.keyIDs":       `kms.keyring="",kms.allowedCreators=[]`,
+		"manila.node.fuse": `manila.node.fuseNodeSelector=null`,
+	}
 	before := everything(t)
 	for _, path := range slices.Sorted(maps.Keys(changes)) {
 		t.Run(path, func(t *testing.T) {
@@ -104,6 +107,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{`manila.kubeletDirectory="var/lib/kubelet"`, "/manila/kubeletDirectory"},
 		{`manila.controller.replicas=0`, "/manila/controller/replicas"},
 		{`manila.node.adminPort=70000`, "/manila/node/adminPort"},
+		{`manila.node.fuse=true`, "/manila/node/fuseNodeSelector"},
+		{`manila.node.fuseNodeSelector={"ceph-client":true}`, "/manila/node/fuseNodeSelector"},
 		{`manila.attach="yes"`, "/manila/attach"},
 		{`manila.attach=false,manila.storageClasses.nfs.clients=[]`, "/manila/storageClasses/nfs/clients"},
 		{`manila.attach="auto",manila.driverName="nfs.manila.csi.openstack.org",manila.storageClasses.nfs.clients=[]`, "/manila/storageClasses/nfs/clients"},
