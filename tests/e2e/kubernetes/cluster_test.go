@@ -27,7 +27,8 @@ const (
 	labScript = root + "/tests/lab/lab"
 	release   = "mooring" // of helm, and its namespace
 	cephKeys  = "mooring-ceph"
-	node      = "uml" // the one whose kernel has clients of NFS and Ceph
+	node      = "uml"  // the one whose kernel has clients of NFS and Ceph
+	fuseNode  = "host" // the one whose kernel has neither
 )
 
 // cluster is the running Kubernetes, and the cloud of the release in it.
@@ -166,7 +167,7 @@ func (c *cluster) install(t *testing.T, values map[string]any) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*target.Patience)
 		defer cancel()
 		if t.Failed() {
-			for _, component := range []string{"manila-controller", "manila-node", "kms", "dns"} {
+			for _, component := range []string{"manila-controller", "manila-node", "manila-node-fuse", "kms", "dns"} {
 				out, err := c.try(ctx, "", "logs", "-n", release, "-l", "app.kubernetes.io/component="+component, "--all-containers", "--prefix", "--tail=60")
 				t.Log(out, err)
 			}

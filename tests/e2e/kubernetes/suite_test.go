@@ -33,7 +33,7 @@ func TestCluster(t *testing.T) { //nolint:tparallel // its two parts come one af
 		"log":   map[string]any{"level": "debug"},
 		"manila": map[string]any{
 			"enabled": true, "clusterID": "e2e", "cephSecretsNamespace": cephKeys,
-			"node": map[string]any{"nodeSelector": map[string]any{"kubernetes.io/hostname": node}},
+			"node": map[string]any{"fuseNodeSelector": map[string]any{"kubernetes.io/hostname": fuseNode}},
 			"storageClasses": map[string]any{
 				"nfs":    map[string]any{"enabled": true, "type": "cephfs-nfs"},
 				"cephfs": map[string]any{"enabled": true, "type": "cephfs"},
