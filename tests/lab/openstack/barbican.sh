@@ -25,7 +25,7 @@ namespace = barbican.secretstore.plugin
 enabled_secretstore_plugins = store_crypto
 $(if with hsm; then hsm_config; fi)
 $(policy barbican)
-$(authtoken barbican)
+$(authtoken barbican key-manager)
 INI
 }
 

@@ -72,7 +72,7 @@ workers = 1
 [coordination]
 backend_url = file://$VAR/designate/coord
 $(policy designate)
-$(authtoken designate)
+$(authtoken designate dns)
 INI
 }
 

@@ -53,7 +53,7 @@ backend_url = file://$VAR/manila/coord
 [database]
 connection = $(database manila)
 $(policy manila)
-$(authtoken manila)
+$(authtoken manila sharev2)
 INI
   if with ceph; then cephfs_backend cephfs1 CEPHFS; fi
   if with ceph && with ganesha; then cephfs_backend cephfsnfs1 NFS; fi
