@@ -30,7 +30,7 @@ func leaves(prefix string, values map[string]any) (paths []string) {
 	for key, v := range values {
 		path := strings.TrimPrefix(prefix+"."+key, ".")
 		inner, isMap := v.(map[string]any)
-		if isMap && !slices.Contains([]string{"resources", "nodeSelector", "fuseNodeSelector", "clients", "parameters", "labels"}, key) {
+		if isMap && !slices.Contains([]string{"resources", "fuseResources", "nodeSelector", "fuseNodeSelector", "clients", "parameters", "labels"}, key) {
 			paths = append(paths, leaves(path, inner)...)
 		} else {
 			paths = append(paths, path)
