@@ -50,6 +50,8 @@ host_up() {
   running host-kubelet || since=$(date -u +%FT%TZ)
   mapfile -t flags <"$HOST/kubelet.flags"
   host_start host-kubelet "$BIN/kubelet" "${flags[@]}"
+  # without a default route, what is on the node's own network would find no way to Services before kube-proxy sees it
+  ip route replace "$SERVICES.0.0/16" dev "$BRIDGE"
   mapfile -t flags < <(proxy_flags host nftables)
   start host-kube-proxy "$BIN/kube-proxy" "${flags[@]}"
   wait_for host-kubelet 120 node_ready host "$since"
