@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -42,7 +40,7 @@ func openAs(t *testing.T, name string) *cloud {
 	if c.Sim != nil {
 		c.dns = c.Sim.Designate.DNSAddr()
 	} else {
-		c.dns = labDNS(t, c.CloudsFile())
+		c.dns = c.Lab(t).DNS.Server
 	}
 	return c
 }
@@ -51,24 +49,6 @@ func openAs(t *testing.T, name string) *cloud {
 func (c *cloud) as(t *testing.T, name string) *cloud {
 	t.Helper()
 	return &cloud{Cloud: c.Cloud, session: c.Session(t, name), dns: c.dns}
-}
-
-// labDNS reads the name server's address from what the lab writes beside its clouds.yaml.
-func labDNS(t *testing.T, cloudsFile string) string {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(filepath.Dir(cloudsFile), "lab.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lab struct {
-		DNS struct {
-			Server string `json:"server"`
-		} `json:"dns"`
-	}
-	if err := json.Unmarshal(data, &lab); err != nil || lab.DNS.Server == "" {
-		t.Fatalf("lab.json names no name server: %v", err)
-	}
-	return lab.DNS.Server
 }
 
 // answer is what Designate says.

@@ -10,39 +10,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"sigs.k8s.io/external-dns/endpoint"
 
 	"mooring/pkg/openstack/openstacksim"
 	"mooring/tests/contract/target"
 	peer "mooring/tests/peer/externaldns"
-	"mooring/tests/peer/process"
 )
-
-// startWebhook runs the mode as a process and returns its URL.
-func startWebhook(t *testing.T, c *cloud, cloudsFile string, args ...string) string {
-	t.Helper()
-	p, err := process.Start(t.Context(), "designate-webhook", filepath.Join(process.Programs(t), "mooring"), nil, append([]string{
-		"designate-webhook", "--listen", "127.0.0.1:0", "--clouds-file", cloudsFile, "--os-cloud", c.Name("demo"),
-	}, args...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if code, err := p.Stop(30 * time.Second); err != nil || code != 0 {
-			t.Errorf("SIGTERM: exit code %d, %v", code, err)
-		}
-		if t.Failed() {
-			t.Log(p.Output())
-		}
-	})
-	line, err := p.Said(t.Context(), "webhook listens")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "http://" + regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(line)
-}
 
 // gate is a way to a server that can be shut: connections through it break, and new ones are refused as if the server had died.
 type gate struct {
@@ -146,7 +120,7 @@ func TestExternalDNSProgram(t *testing.T) {
 	c := open(t)
 	z := c.zone(t)
 	keystone, file := behindGate(t, c)
-	url := startWebhook(t, c, file, "--domain-filter", z.bare())
+	url, _ := peer.StartWebhook(t, file, c.Name("demo"), "--domain-filter", z.bare())
 	source, err := peer.NewSource(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -73,7 +73,7 @@ func TestWebhookConformance(t *testing.T) {
 	}
 	ours := openProvider(t)
 	p := ours.Provider
-	p.URL = startWebhook(t, ours.cloud, ours.cloud.CloudsFile(), "--domain-filter", p.Zone, "--domain-filter", p.Reverse)
+	p.URL, _ = peer.StartWebhook(t, ours.cloud.CloudsFile(), ours.cloud.Name("demo"), "--domain-filter", p.Zone, "--domain-filter", p.Reverse)
 	if err := conformance.WriteTable(t.Output(), conformance.Run(t, p)); err != nil {
 		t.Error(err)
 	}

@@ -2,11 +2,7 @@ package openstack_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -43,19 +39,7 @@ func openNames(t *testing.T) *names {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(filepath.Join(filepath.Dir(cloud.CloudsFile()), "lab.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lab struct {
-		DNS struct {
-			Server string `json:"server"`
-		} `json:"dns"`
-	}
-	if err := json.Unmarshal(data, &lab); err != nil {
-		t.Fatal(err)
-	}
-	n := &names{cloud: cloud, client: client, server: lab.DNS.Server, zone: target.Unique(t) + ".test"}
+	n := &names{cloud: cloud, client: client, server: cloud.Lab(t).DNS.Server, zone: target.Unique(t) + ".test"}
 	zone, err := zones.Create(t.Context(), client, zones.CreateOpts{Name: n.zone + ".", Email: "hostmaster@" + n.zone}).Extract()
 	if err != nil {
 		t.Fatal(openstack.Wrap(err))
@@ -76,33 +60,9 @@ func openNames(t *testing.T) *names {
 	return n
 }
 
-// webhook starts the mode as a process and returns its URL.
 func (n *names) webhook(t *testing.T) (url string, p *process.Process) {
 	t.Helper()
-	p, err := process.Start(t.Context(), "designate-webhook", mooringProgram(t, t.TempDir()), nil, "designate-webhook", "--listen", "127.0.0.1:0",
-		"--clouds-file", n.cloud.CloudsFile(), "--os-cloud", n.cloud.Name("demo"), "--domain-filter", n.zone, "--log-level", "debug")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if code, err := p.Stop(15 * time.Second); err != nil || code != 0 {
-			t.Errorf("SIGTERM: exit code %d, %v", code, err)
-		}
-		if t.Failed() {
-			t.Log(p.Output())
-		}
-	})
-	line, err := p.Said(t.Context(), "webhook listens")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(line)
-	took, err := p.Listening(t.Context(), "tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("listening after %v at most", took)
-	return "http://" + address, p
+	return externaldns.StartWebhook(t, n.cloud.CloudsFile(), n.cloud.Name("demo"), "--domain-filter", n.zone, "--log-level", "debug")
 }
 
 // recordsets lists what Designate holds in the zone, as "name type data", without what is Designate's own.

@@ -11,10 +11,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Lookup asks a name server over UDP, and over TCP if the answer does not fit. It returns the data of the records of the type, sorted:
-// addresses; names in lower case without the final dot, after the numbers of MX and SRV; joined texts; NAPTR as in a zone file.
-// Name servers of a delegation are taken from the referral.
-func Lookup(ctx context.Context, server, name, recordType string) ([]string, error) {
+// Ask asks a name server over UDP, and over TCP if the answer does not fit. An answer other than the records or that there are none is an error.
+func Ask(ctx context.Context, server, name, recordType string) (*dns.Msg, error) {
 	query := new(dns.Msg)
 	query.SetQuestion(dns.Fqdn(name), dns.StringToType[recordType])
 	answer, err := dns.ExchangeContext(ctx, query, server)
@@ -26,6 +24,16 @@ func Lookup(ctx context.Context, server, name, recordType string) ([]string, err
 	}
 	if answer.Rcode != dns.RcodeSuccess && answer.Rcode != dns.RcodeNameError {
 		return nil, errors.New(dns.RcodeToString[answer.Rcode])
+	}
+	return answer, nil
+}
+
+// Lookup asks a name server and returns the data of the records of the type, sorted: addresses; names in lower case without the final
+// dot, after the numbers of MX and SRV; joined texts; NAPTR as in a zone file. Name servers of a delegation are taken from the referral.
+func Lookup(ctx context.Context, server, name, recordType string) ([]string, error) {
+	answer, err := Ask(ctx, server, name, recordType)
+	if err != nil {
+		return nil, err
 	}
 	from := answer.Answer
 	if recordType == "NS" && len(from) == 0 {
