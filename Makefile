@@ -50,6 +50,7 @@ e2e-kubernetes: image-tar $(TOOLS)/helm ## the chart on a real, empty Kubernetes
 	@reason=$$(tests/lab/lab kubernetes possible) || { echo "e2e-kubernetes: SKIPPED, $$reason"; exit 0; }; \
 	set -e -o pipefail; lab=tests/lab/lab; \
 	go -C tests/e2e test -count=1 -run '^$$' ./kubernetes/... >/dev/null; \
+	go -C tests/e2e mod download sigs.k8s.io/external-dns sigs.k8s.io/gateway-api; \
 	$$lab kubernetes wipe; \
 	$$lab up; \
 	$(MAKE) --no-print-directory image-fuse-tar; \

@@ -99,16 +99,97 @@ func (c *cluster) apply(t *testing.T, file string, values map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := os.Expand(string(data), func(name string) string {
+	c.applyText(t, os.Expand(string(data), func(name string) string {
 		value, ok := values[name]
 		if !ok {
 			t.Fatalf("%s wants ${%s}", file, name)
 		}
 		return value
-	})
+	}))
+}
+
+func (c *cluster) applyText(t *testing.T, text string) {
+	t.Helper()
 	if _, err := c.try(t.Context(), text, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// edited is a file of the project as its reader would edit it: pairs of what stands there, which it has to, and what takes its place.
+func edited(t *testing.T, file string, edits ...string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	for i := 0; i < len(edits); i += 2 {
+		if !strings.Contains(text, edits[i]) {
+			t.Fatalf("%s does not have %q", file, edits[i])
+		}
+		text = strings.ReplaceAll(text, edits[i], edits[i+1])
+	}
+	return text
+}
+
+// definitions gives the cluster CustomResourceDefinitions from files, for as long as the test is.
+func (c *cluster) definitions(t *testing.T, dir string, files ...string) {
+	t.Helper()
+	var args []string
+	for _, file := range files {
+		args = append(args, "-f", filepath.Join(dir, file))
+	}
+	c.kubectl(t, append([]string{"apply", "--server-side"}, args...)...)
+	t.Cleanup(func() {
+		if _, err := c.try(context.WithoutCancel(t.Context()), "", append([]string{"delete", "--wait", "--timeout=60s"}, args...)...); err != nil {
+			t.Error(err)
+		}
+	})
+	c.kubectl(t, append([]string{"wait", "--for=condition=Established", "--timeout=60s"}, args...)...)
+}
+
+// clouds is a clouds.yaml with the tenant under the name that the project's examples have.
+func (c *cluster) clouds(t *testing.T) []byte {
+	t.Helper()
+	data, err := os.ReadFile(c.cloud.CloudsFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all struct {
+		Clouds map[string]any `json:"clouds"`
+	}
+	if err := yaml.Unmarshal(data, &all); err != nil {
+		t.Fatal(err)
+	}
+	one, err := yaml.Marshal(map[string]any{"clouds": map[string]any{"openstack": all.Clouds[c.cloud.Name("demo")]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return one
+}
+
+// cloudSecret is the Secret that examples have.
+func (c *cluster) cloudSecret(t *testing.T, namespace string) {
+	t.Helper()
+	if _, err := c.try(t.Context(), string(c.clouds(t)), "create", "secret", "generic", "mooring-cloud", "-n", namespace, "--from-file=clouds.yaml=/dev/stdin"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// logsIfFailed shows what pods of a namespace said.
+func (c *cluster) logsIfFailed(t *testing.T, namespace string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			out, err := c.try(context.WithoutCancel(t.Context()), "", "logs", "-n", namespace, "-l", "app.kubernetes.io/name", "--all-containers", "--prefix", "--tail=40")
+			t.Log(out, err)
+		}
+	})
+}
+
+// tryHelm is helm as the cluster's administrator.
+func (c *cluster) tryHelm(ctx context.Context, stdin string, args ...string) (string, error) {
+	return run(ctx, stdin, c.helm, append([]string{"--kubeconfig", c.lab.Kubeconfig}, args...)...)
 }
 
 // namespace makes one that goes away with the test, and its pods before the volumes they use.
@@ -180,8 +261,7 @@ func (c *cluster) install(t *testing.T, values map[string]any) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if _, err := run(t.Context(), string(data), c.helm, "--kubeconfig", c.lab.Kubeconfig, "install", release, root+"/charts/mooring", "-n", release,
-		"--values", "-", "--wait", "--timeout", "5m"); err != nil {
+	if _, err := c.tryHelm(t.Context(), string(data), "install", release, root+"/charts/mooring", "-n", release, "--values", "-", "--wait", "--timeout", "5m"); err != nil {
 		pods, _ := c.try(context.WithoutCancel(t.Context()), "", "get", "pods,events", "-n", release, "-o", "wide")
 		t.Fatal(err, pods)
 	}
@@ -190,7 +270,7 @@ func (c *cluster) install(t *testing.T, values map[string]any) {
 
 func (c *cluster) uninstall(ctx context.Context, t *testing.T) {
 	t.Helper()
-	if _, err := run(ctx, "", c.helm, "--kubeconfig", c.lab.Kubeconfig, "uninstall", release, "-n", release, "--ignore-not-found", "--wait", "--timeout", "2m"); err != nil {
+	if _, err := c.tryHelm(ctx, "", "uninstall", release, "-n", release, "--ignore-not-found", "--wait", "--timeout", "2m"); err != nil {
 		t.Error(err)
 	}
 	if _, err := c.try(ctx, "", "delete", "namespace", release, cephKeys, "--ignore-not-found", "--wait", "--timeout=90s"); err != nil {

@@ -14,6 +14,8 @@ func together() []testCase {
 		{"NFS", testNFS},
 		{"CephFS", testCephFS},
 		{"names", testNames},
+		{"records", testRecords},
+		{"cluster names", testClusterNames},
 	}
 }
 
