@@ -132,7 +132,8 @@ func fuseOptions(v CephFS) (args []string) {
 }
 
 func (m *Mounter) mountCephFuse(ctx context.Context, target string, v CephFS) error {
-	args := []string{target, "-m", strings.Join(v.Export.Monitors, ","), "-r", v.Export.Path, "--log-file=" + "/dev/null", "--admin-socket="}
+	// It writes nothing outside of the mount: on a root that is read-only it would abort for want of its run-dir.
+	args := []string{target, "-m", strings.Join(v.Export.Monitors, ","), "-r", v.Export.Path, "--log-file=" + "/dev/null", "--admin-socket=", "--run-dir="}
 	if v.FS != "" {
 		args = append(args, "--client_fs="+v.FS)
 	}
