@@ -55,7 +55,6 @@ cgroupDriver: cgroupfs
 cgroupRoot: $cgroup
 failCgroupV1: false
 failSwapOn: false
-localStorageCapacityIsolation: false
 resolvConf: ""
 volumePluginDir: $dir/flexvolumes
 volumeStatsAggPeriod: 10s
