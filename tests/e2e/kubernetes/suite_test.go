@@ -22,6 +22,8 @@ func together() []testCase {
 // alone are cases that others would suffer from: they stop what everybody uses. They come after the others, one by one.
 func alone() []testCase {
 	return []testCase{
+		{"figures", testFigures}, // the first: before anything was killed
+		{"plugin", testPlugin},
 		{"keys", testKeys}, // the last: it restarts kube-apiserver
 	}
 }

@@ -68,10 +68,16 @@ func testVolume(t *testing.T, c *cluster, class, fsType string, read reader) { /
 }
 
 // mounts are the lines of the node's /proc/mounts about a volume: where it is staged, and in its pods.
-func (c *cluster) mounts(t *testing.T, volume string) (lines []string) {
+func (c *cluster) mounts(t *testing.T, volume string) []string {
+	t.Helper()
+	return c.mountTable(t, "/proc/mounts", volume)
+}
+
+// mountTable are the lines about a volume in one of the files by which the node's kernel tells what is mounted.
+func (c *cluster) mountTable(t *testing.T, file, volume string) (lines []string) {
 	t.Helper()
 	sum := sha256.Sum256([]byte(c.handle(t, volume)))
-	for line := range strings.Lines(c.on(t, node, "cat /proc/mounts")) {
+	for line := range strings.Lines(c.on(t, node, "cat "+file)) {
 		if strings.Contains(line, volume) || strings.Contains(line, hex.EncodeToString(sum[:])) {
 			lines = append(lines, strings.TrimSpace(line))
 		}
