@@ -24,6 +24,7 @@ func alone() []testCase {
 	return []testCase{
 		{"figures", testFigures}, // the first: before anything was killed
 		{"plugin", testPlugin},
+		{"away", testAway},
 		{"keys", testKeys}, // the last: it restarts kube-apiserver
 	}
 }

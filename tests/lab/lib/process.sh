@@ -23,7 +23,7 @@ running() { local pid; pid=$(cat "$RUN/$1.pid" 2>/dev/null) && [ -n "$pid" ] && 
 
 start() { # start NAME COMMAND...: detached, clean environment, log and pid file; does nothing if it runs already
   local name=$1; shift
-  ! running "$name" || return 0
+  if running "$name"; then signal CONT "$(cat "$RUN/$name.pid")" "$PART/$name"; return 0; fi      # a test may have halted it
   stop -2 "$name"                              # a child that outlived it would keep its port
   [ "$(stat -c %s "$LOG/$name.log" 2>/dev/null || echo 0)" -lt 20000000 ] || mv "$LOG/$name.log" "$LOG/$name.log.1"
   # It writes its pid itself, so there is no moment at which it runs and, the lab having been killed, its pid is not known.
