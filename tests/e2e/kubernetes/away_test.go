@@ -105,11 +105,7 @@ func (c *cluster) usage(t *testing.T, namespace, pod, volume string) (at time.Ti
 // ganesha is the process of the cloud's NFS server.
 func ganesha(t *testing.T, c *cluster) int {
 	t.Helper()
-	var lab struct {
-		Daemons map[string]string `json:"daemons"`
-	}
-	c.describe(t, &lab)
-	data, err := os.ReadFile(lab.Daemons["ganesha"])
+	data, err := os.ReadFile(c.cloud.Lab(t).Daemons["ganesha"])
 	if err != nil {
 		t.Fatal(err)
 	}
