@@ -57,7 +57,7 @@ func TestNFSIsMountedOnce(t *testing.T) {
 		t.Fatalf("%d mounts, want 1", n)
 	}
 	first := calls[0]
-	if first.FSType != "nfs4" || first.Source != "127.0.0.1:/a" || first.Data != "vers=4.2,hard,addr=127.0.0.1,clientaddr=127.0.0.1" || first.Flags != unix.MS_NOATIME {
+	if first.FSType != "nfs4" || first.Source != "127.0.0.1:/a" || first.Data != "vers=4.2,hard,nosharecache,addr=127.0.0.1,clientaddr=127.0.0.1" || first.Flags != unix.MS_NOATIME {
 		t.Errorf("mount(2) got %+v", first)
 	}
 	if err := m.Check(t.Context(), target); err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -79,6 +80,16 @@ func (m *Mounter) mountNFSServer(ctx context.Context, target string, s nfsServer
 		m.options.Logger.DebugContext(ctx, "an NFS version was refused", slog.String("version", string(version)), slog.Any("error", err))
 	}
 	return errors.Join(errs...)
+}
+
+// ownSuperblock gives an NFS mount a superblock of its own. Mounts of one server's file system would share one, and for each of them the mount
+// table would show the same device and the same root, whichever its share: kubelet then takes every other volume for another mount of this
+// one, and never unmounts its device while any is there. A shared one has one SELinux context for all, too.
+func ownSuperblock(options []string) []string {
+	if slices.Contains(options, "nosharecache") || slices.Contains(options, "sharecache") {
+		return options
+	}
+	return append(slices.Clip(options), "nosharecache")
 }
 
 // resolve finds the addresses that mount(2) wants instead of a name, the one to prefer first (RFC 6724).

@@ -57,12 +57,3 @@ func vetContext(kind Kind, value string) (string, error) {
 func hasContext(options []string) bool {
 	return slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, contextPrefix) })
 }
-
-// ownSuperblock adds what gives an NFS mount with an SELinux context a superblock of its own: mounts of one server share one, which has
-// one context, and the kernel refuses another one.
-func ownSuperblock(options []string) []string {
-	if !hasContext(options) || slices.Contains(options, "nosharecache") || slices.Contains(options, "sharecache") {
-		return options
-	}
-	return append(slices.Clip(options), "nosharecache")
-}

@@ -14,8 +14,9 @@ import (
 
 const selinuxContext = `context="system_u:object_r:container_file_t:s0:c1,c2"`
 
-// TestContextOfNFS: the kernel gets the context in its quotes, and a superblock that no other mount of the server has.
-func TestContextOfNFS(t *testing.T) {
+// TestSuperblockOfNFS: a mount has a superblock that no other mount of the server has, or else kubelet could not tell them apart. The kernel gets an
+// SELinux context in its quotes.
+func TestSuperblockOfNFS(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		options    []string
@@ -24,7 +25,9 @@ func TestContextOfNFS(t *testing.T) {
 		{[]string{selinuxContext}, selinuxContext + ",nosharecache", ""},
 		{[]string{selinuxContext, "nosharecache"}, selinuxContext + ",nosharecache", "nosharecache,nosharecache"},
 		{[]string{selinuxContext, "sharecache"}, selinuxContext + ",sharecache", "nosharecache"},
-		{[]string{"hard"}, "hard", "nosharecache"},
+		{[]string{"hard"}, "hard,nosharecache", ""},
+		{nil, "nosharecache", ""},
+		{[]string{"sharecache"}, "sharecache", "nosharecache"},
 	} {
 		system := &mounttest.System{}
 		v := nfs()
