@@ -124,10 +124,18 @@ func answer(err error) error {
 	}
 	for _, row := range table() {
 		if errors.Is(err, row.err) {
-			return &rpcError{row.code, err}
+			return &rpcError{row.code, advised(row.code, err)}
 		}
 	}
 	return &rpcError{codes.Internal, err}
+}
+
+// advised tells whoever reads the events of a claim what can be done about a quota. Kubernetes asks again by itself.
+func advised(code codes.Code, err error) error {
+	if code != codes.ResourceExhausted || !errors.Is(err, openstack.ErrQuota) {
+		return err
+	}
+	return fmt.Errorf("%w; it goes on by itself once shares or snapshots of the project are deleted, or its quota is raised", err)
 }
 
 // mayExist marks what is wrong around a create, and may not have been so before: an earlier call, whose secret and claim were good, may

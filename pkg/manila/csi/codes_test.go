@@ -48,6 +48,15 @@ func TestEveryRowIsReached(t *testing.T) {
 	}
 }
 
+// TestQuotaSaysWhatToDo: a claim's events are all that its owner sees.
+func TestQuotaSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	err := answer(fmt.Errorf("creating share %q: %w", "pvc-1", openstack.ErrQuota))
+	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), `share "pvc-1"`) || !strings.Contains(err.Error(), "quota is raised") {
+		t.Errorf("over quota is %v", err)
+	}
+}
+
 // TestPendingIsNeverFinal: once a create was accepted, external-provisioner has to come back, whatever went wrong then.
 func TestPendingIsNeverFinal(t *testing.T) {
 	t.Parallel()
