@@ -51,11 +51,7 @@ func NewOrigin(t *testing.T, cloud *target.Cloud, cluster string) *Origin {
 		t.Fatal(err)
 	}
 	client.Microversion = microversion
-	c := cloud.Credential(t, "demo")
-	return &Origin{client: client, Cluster: cluster, secret: map[string]string{
-		"os-authURL": c.AuthURL, "os-region": c.Region, "os-userName": c.Username, "os-password": c.Password, "os-projectName": c.ProjectName,
-		"os-userDomainName": c.UserDomainName, "os-projectDomainName": c.ProjectDomainName,
-	}}
+	return &Origin{client: client, Cluster: cluster, secret: cloud.Secret(t, "demo")}
 }
 
 // Secret is the one that all of the plugin's classes name.

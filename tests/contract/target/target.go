@@ -95,6 +95,16 @@ func (c *Cloud) Credential(t *testing.T, cloud string) *openstack.Credential {
 	return credential
 }
 
+// Secret is what Session logs in with as a Secret of Kubernetes has it, in the words of cloud-provider-openstack's Manila plugin.
+func (c *Cloud) Secret(t *testing.T, cloud string) map[string]string {
+	t.Helper()
+	from := c.Credential(t, cloud)
+	return map[string]string{
+		"os-authURL": from.AuthURL, "os-region": from.Region, "os-userName": from.Username, "os-password": from.Password, "os-projectName": from.ProjectName,
+		"os-userDomainName": from.UserDomainName, "os-projectDomainName": from.ProjectDomainName,
+	}
+}
+
 // Unique makes a name that no other test and no earlier run has: lower case, letters, digits and dashes.
 func Unique(t *testing.T) string {
 	t.Helper()

@@ -29,6 +29,10 @@ const (
 	cephKeys  = "mooring-ceph"
 	node      = "uml"  // the one whose kernel has clients of NFS and Ceph
 	fuseNode  = "host" // the one whose kernel has neither
+
+	// releases beside it, which take over, and the Secret that volumes and classes of cloud-provider-openstack name
+	nfsRelease, cephFSRelease = release + "-nfs", release + "-cephfs"
+	takeoverSecret            = "csi-manila-secrets"
 )
 
 // cluster is the running Kubernetes, and the cloud of the release in it.
@@ -43,6 +47,7 @@ type cluster struct {
 		ExternalDNS string            `json:"external_dns"`
 	}
 	helm string
+	id   string // of the release's cluster: what its shares carry
 }
 
 func openCluster(t *testing.T) *cluster {
@@ -51,7 +56,7 @@ func openCluster(t *testing.T) *cluster {
 	if described == "" {
 		t.Skipf("%s does not name the lab.json of a real Kubernetes", variable)
 	}
-	c := &cluster{cloud: target.Open(t), helm: os.Getenv("MOORING_HELM")}
+	c := &cluster{cloud: target.Open(t), helm: os.Getenv("MOORING_HELM"), id: target.Unique(t)}
 	if !c.cloud.Real || c.helm == "" {
 		t.Fatalf("%s is set, and %s or MOORING_HELM is not", variable, target.Variable)
 	}
@@ -201,12 +206,12 @@ func (c *cluster) namespace(t *testing.T) string {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), target.Patience)
 		defer cancel()
 		if t.Failed() {
-			for _, what := range []string{"events", "pods,persistentvolumeclaims,persistentvolumes,volumeattachments"} {
+			for _, what := range []string{"events", "pods,persistentvolumeclaims,persistentvolumes,volumeattachments,volumesnapshots"} {
 				out, err := c.try(ctx, "", "get", what, "-n", name, "-o", "wide")
 				t.Log(out, err)
 			}
 		}
-		for _, what := range []string{"pods", "persistentvolumeclaims"} {
+		for _, what := range []string{"pods", "volumesnapshots", "persistentvolumeclaims"} {
 			if _, err := c.try(ctx, "", "delete", what, "--all", "-n", name, "--wait", "--timeout=90s"); err != nil {
 				t.Error(err)
 			}
@@ -223,7 +228,7 @@ func (c *cluster) namespace(t *testing.T) string {
 func (c *cluster) ready(t *testing.T, namespace, pod string) time.Duration {
 	t.Helper()
 	began := time.Now()
-	c.kubectl(t, "wait", "--for=condition=Ready", "pod/"+pod, "-n", namespace, "--timeout=120s")
+	c.kubectl(t, "wait", "--for=condition=Ready", "pod/"+pod, "-n", namespace, "--timeout=5m")
 	return time.Since(began)
 }
 
@@ -256,24 +261,45 @@ func (c *cluster) install(t *testing.T, values map[string]any) {
 		c.uninstall(ctx, t)
 	})
 	c.kubectl(t, "create", "secret", "generic", "mooring-cloud", "-n", release, "--from-file=clouds.yaml="+c.cloud.CloudsFile())
+	args := []string{"create", "secret", "generic", takeoverSecret, "-n", "default"}
+	for key, value := range c.cloud.Secret(t, "demo") {
+		args = append(args, "--from-literal="+key+"="+value)
+	}
+	c.kubectl(t, args...)
+	c.installRelease(t, release, values)
+}
+
+// installRelease has helm install the chart once more, or for the first time, and waits until all of it is ready.
+func (c *cluster) installRelease(t *testing.T, name string, values map[string]any, args ...string) {
+	t.Helper()
 	data, err := yaml.Marshal(values)
 	if err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if _, err := c.tryHelm(t.Context(), string(data), "install", release, root+"/charts/mooring", "-n", release, "--values", "-", "--wait", "--timeout", "5m"); err != nil {
+	args = append([]string{"install", name, root + "/charts/mooring", "-n", release, "--wait", "--timeout", "5m"}, append(args, "--values", "-")...)
+	if _, err := c.tryHelm(t.Context(), string(data), args...); err != nil {
 		pods, _ := c.try(context.WithoutCancel(t.Context()), "", "get", "pods,events", "-n", release, "-o", "wide")
 		t.Fatal(err, pods)
 	}
-	t.Logf("helm install: %v until all is ready", time.Since(began).Round(time.Second))
+	t.Logf("helm install %s: %v until all is ready", name, time.Since(began).Round(time.Second))
+}
+
+func (c *cluster) uninstallRelease(ctx context.Context, t *testing.T, name string) {
+	t.Helper()
+	if _, err := c.tryHelm(ctx, "", "uninstall", name, "-n", release, "--ignore-not-found", "--wait", "--timeout", "2m"); err != nil {
+		t.Error(err)
+	}
 }
 
 func (c *cluster) uninstall(ctx context.Context, t *testing.T) {
 	t.Helper()
-	if _, err := c.tryHelm(ctx, "", "uninstall", release, "-n", release, "--ignore-not-found", "--wait", "--timeout", "2m"); err != nil {
-		t.Error(err)
+	for _, name := range []string{nfsRelease, cephFSRelease, release} {
+		c.uninstallRelease(ctx, t, name)
 	}
-	if _, err := c.try(ctx, "", "delete", "namespace", release, cephKeys, "--ignore-not-found", "--wait", "--timeout=90s"); err != nil {
-		t.Error(err)
+	for _, left := range [][]string{{"namespace", release, cephKeys}, {"secret", takeoverSecret, "-n", "default"}} {
+		if _, err := c.try(ctx, "", append([]string{"delete", "--ignore-not-found", "--wait", "--timeout=90s"}, left...)...); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -13,6 +13,10 @@ func together() []testCase {
 	return []testCase{
 		{"NFS", testNFS},
 		{"CephFS", testCephFS},
+		{"NFS life", testNFSLife},
+		{"CephFS life", testCephFSLife},
+		{"static", testStatic},
+		{"quota", testQuota},
 		{"names", testNames},
 		{"records", testRecords},
 		{"cluster names", testClusterNames},
@@ -33,12 +37,15 @@ func alone() []testCase {
 func TestCluster(t *testing.T) { //nolint:tparallel // its two parts come one after the other
 	t.Parallel()
 	c := openCluster(t)
+	installSnapshotter(t, c)
 	c.install(t, map[string]any{
 		"cloud": map[string]any{"existingSecret": "mooring-cloud", "name": c.cloud.Name("demo")},
 		"log":   map[string]any{"level": "debug"},
 		"manila": map[string]any{
-			"enabled": true, "clusterID": "e2e", "cephSecretsNamespace": cephKeys,
-			"node": map[string]any{"fuseNodeSelector": map[string]any{"kubernetes.io/hostname": fuseNode}},
+			"enabled": true, "clusterID": c.id, "cephSecretsNamespace": cephKeys,
+			"snapshots": map[string]any{"enabled": true},
+			"secrets":   []any{map[string]any{"namespace": release, "name": quotaSecret}},
+			"node":      map[string]any{"fuseNodeSelector": map[string]any{"kubernetes.io/hostname": fuseNode}},
 			"storageClasses": map[string]any{
 				"nfs":    map[string]any{"enabled": true, "type": "cephfs-nfs"},
 				"cephfs": map[string]any{"enabled": true, "type": "cephfs"},
@@ -58,4 +65,5 @@ func TestCluster(t *testing.T) { //nolint:tparallel // its two parts come one af
 	for _, one := range alone() { //nolint:paralleltest // alone
 		t.Run(one.name, func(t *testing.T) { one.test(t, c) })
 	}
+	c.nothingLeft(t)
 }

@@ -43,11 +43,7 @@ func testVolume(t *testing.T, c *cluster, class, fsType string, read reader) { /
 	}
 
 	wrote := strings.Fields(c.kubectl(t, "exec", "writer", "-n", namespace, "--", "sha256sum", "/data/bytes"))[0]
-	manila, err := c.cloud.Session(t, "demo").Client(t.Context(), openstack.SharedFileSystem)
-	if err != nil {
-		t.Fatal(err)
-	}
-	manila.Microversion = "2.44" // the last one that lists rules in the way that gophercloud asks
+	manila := c.manila(t, "demo")
 	share := c.kubectl(t, "get", "persistentvolume", volume, "-o", "jsonpath={.spec.csi.volumeHandle}")
 	data := read(t, c, manila, share)
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != wrote {
@@ -100,10 +96,10 @@ func hideSecret(mount string) string {
 	return before + "secret=…," + after
 }
 
-// allow makes an access rule for reading, and waits until Manila has applied it.
-func allow(t *testing.T, manila *gophercloud.ServiceClient, share, kind, who string) shares.AccessRight {
+// allow makes an access rule, and waits until Manila has applied it.
+func allow(t *testing.T, manila *gophercloud.ServiceClient, share, kind, who, level string) shares.AccessRight {
 	t.Helper()
-	made, err := shares.GrantAccess(t.Context(), manila, share, shares.GrantAccessOpts{AccessType: kind, AccessTo: who, AccessLevel: "ro"}).Extract()
+	made, err := shares.GrantAccess(t.Context(), manila, share, shares.GrantAccessOpts{AccessType: kind, AccessTo: who, AccessLevel: level}).Extract()
 	if err != nil {
 		t.Fatal(openstack.Wrap(err))
 	}
@@ -136,7 +132,7 @@ func export(t *testing.T, manila *gophercloud.ServiceClient, share string) (serv
 // readByNFS reads with a library's client, from the machine's address.
 func readByNFS(t *testing.T, c *cluster, manila *gophercloud.ServiceClient, share string) []byte {
 	t.Helper()
-	allow(t, manila, share, "ip", c.lab.Nodes["host"])
+	allow(t, manila, share, "ip", c.lab.Nodes["host"], "ro")
 	server, path := export(t, manila, share)
 	data, err := run(t.Context(), "", "nfs-cat", fmt.Sprintf("nfs://%s%s/bytes?version=4", server, path))
 	if err != nil {
@@ -146,10 +142,20 @@ func readByNFS(t *testing.T, c *cluster, manila *gophercloud.ServiceClient, shar
 }
 
 // readByCephFuse reads through ceph-fuse, on the machine.
-func readByCephFuse(t *testing.T, _ *cluster, manila *gophercloud.ServiceClient, share string) []byte {
+func readByCephFuse(t *testing.T, _ *cluster, manila *gophercloud.ServiceClient, share string) (data []byte) {
+	t.Helper()
+	withCephFuse(t, manila, share, "ro", func(dir string) (err error) {
+		data, err = os.ReadFile(filepath.Join(dir, "bytes"))
+		return err
+	})
+	return data
+}
+
+// withCephFuse mounts a share on the machine for the time of a call, with an access rule of its own.
+func withCephFuse(t *testing.T, manila *gophercloud.ServiceClient, share, level string, use func(dir string) error) {
 	t.Helper()
 	user := target.Unique(t)
-	rule := allow(t, manila, share, "cephx", user)
+	rule := allow(t, manila, share, "cephx", user, level)
 	monitors, path := export(t, manila, share)
 	dir := t.TempDir()
 	at := filepath.Join(dir, "mount")
@@ -172,9 +178,7 @@ func readByCephFuse(t *testing.T, _ *cluster, manila *gophercloud.ServiceClient,
 			t.Error(err)
 		}
 	}()
-	data, err := os.ReadFile(filepath.Join(at, "bytes"))
-	if err != nil {
+	if err := use(at); err != nil {
 		t.Fatal(err)
 	}
-	return data
 }

@@ -1,0 +1,85 @@
+package kubernetes_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
+
+	"mooring/pkg/openstack"
+	"mooring/tests/contract/target"
+)
+
+// quotaSecret has the credential of the tenant with next to nothing (3 GiB, 2 shares), in the release's namespace: manila.secrets names it.
+const quotaSecret = "quota-tenant"
+
+// testQuota has claims of a class with another tenant's credential, and more of them than that tenant's quota allows: the claim's events say what is
+// exceeded, and the claim is bound when there is room.
+func testQuota(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
+	client := c.manila(t, "quota")
+	for _, left := range volumesOf(t, client) { // by a run that was killed
+		if err := shares.Delete(t.Context(), client, left.ID).ExtractErr(); err != nil {
+			t.Fatal(openstack.Wrap(err))
+		}
+	}
+	target.Eventually(t, "the tenant has no volume", func() bool { return len(volumesOf(t, client)) == 0 })
+	namespace := c.namespace(t)
+	t.Cleanup(func() {
+		if _, err := c.try(context.WithoutCancel(t.Context()), "", "delete", "storageclass", namespace, "--ignore-not-found"); err != nil {
+			t.Error(err)
+		}
+	})
+	args := []string{"create", "secret", "generic", quotaSecret, "-n", release}
+	for key, value := range c.cloud.Secret(t, "quota") {
+		args = append(args, "--from-literal="+key+"="+value)
+	}
+	c.kubectl(t, args...)
+	c.apply(t, "quota.yaml", map[string]string{"CLASS": namespace, "SECRET": quotaSecret, "RELEASE": release})
+	claim := func(name string) {
+		c.apply(t, "claim.yaml", map[string]string{"CLASS": namespace, "NAMESPACE": namespace, "CLAIM": name, "SIZE": "2Gi"})
+	}
+	bound := func(name string) {
+		c.kubectl(t, "wait", "--for=jsonpath={.status.phase}=Bound", "persistentvolumeclaim/"+name, "-n", namespace, "--timeout=120s")
+	}
+	told := func(name, reason string) {
+		text := ""
+		target.Eventually(t, "an event "+reason+" of the claim "+name, func() bool {
+			text = c.kubectl(t, "get", "events", "-n", namespace, "--field-selector", "reason="+reason+",involvedObject.name="+name, "-o", "jsonpath={.items[*].message}")
+			return text != ""
+		})
+		t.Log(text)
+		for _, word := range []string{"ResourceExhausted", "quota", "gigabytes", "req-", "quota is raised"} {
+			if !strings.Contains(strings.ToLower(text), strings.ToLower(word)) {
+				t.Errorf("the event %s of %s does not say %q: %s", reason, name, word, text)
+			}
+		}
+	}
+	claim("fits")
+	bound("fits")
+	if got := volumesOf(t, client); len(got) != 1 || got[0].Size != 2 {
+		t.Errorf("the tenant of the class's secret has %+v", got)
+	}
+	claim("too-much")
+	told("too-much", "ProvisioningFailed")
+	c.kubectl(t, "delete", "persistentvolumeclaim/fits", "-n", namespace, "--wait", "--timeout=90s")
+	bound("too-much") // once there is room
+	c.kubectl(t, "patch", "persistentvolumeclaim/too-much", "-n", namespace, "--type=merge", "-p", `{"spec":{"resources":{"requests":{"storage":"4Gi"}}}}`)
+	told("too-much", "VolumeResizeFailed")
+}
+
+// volumesOf are a tenant's shares that external-provisioner has asked for.
+func volumesOf(t *testing.T, client *gophercloud.ServiceClient) []shares.Share {
+	t.Helper()
+	pages, err := shares.ListDetail(client, shares.ListOpts{}).AllPages(t.Context())
+	if err != nil {
+		t.Fatal(openstack.Wrap(err))
+	}
+	all, err := shares.ExtractShares(pages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(s shares.Share) bool { return !strings.HasPrefix(s.Name, "pvc-") })
+}
