@@ -30,9 +30,9 @@ const (
 	node      = "uml"  // the one whose kernel has clients of NFS and Ceph
 	fuseNode  = "host" // the one whose kernel has neither
 
-	// releases beside it, which take over, and the Secret that volumes and classes of cloud-provider-openstack name
-	nfsRelease, cephFSRelease = release + "-nfs", release + "-cephfs"
-	takeoverSecret            = "csi-manila-secrets"
+	// the release beside it, which takes over, and the Secret that volumes and classes of cloud-provider-openstack name
+	nfsRelease     = release + "-nfs"
+	takeoverSecret = "csi-manila-secrets"
 )
 
 // cluster is the running Kubernetes, and the cloud of the release in it.
@@ -46,8 +46,9 @@ type cluster struct {
 		Nodes       map[string]string `json:"nodes"`
 		ExternalDNS string            `json:"external_dns"`
 	}
-	helm string
-	id   string // of the release's cluster: what its shares carry
+	helm   string
+	id     string   // of the release's cluster: what its shares carry
+	before []string // volumes and attachments that runs left that were killed
 }
 
 func openCluster(t *testing.T) *cluster {
@@ -67,6 +68,7 @@ func openCluster(t *testing.T) *cluster {
 	if err := json.Unmarshal(data, &c.lab); err != nil {
 		t.Fatal(err)
 	}
+	c.before = c.volumes(t)
 	c.keys = newKeys(t, c)
 	return c
 }
@@ -294,7 +296,7 @@ func (c *cluster) uninstallRelease(ctx context.Context, t *testing.T, name strin
 
 func (c *cluster) uninstall(ctx context.Context, t *testing.T) {
 	t.Helper()
-	for _, name := range []string{nfsRelease, cephFSRelease, release} {
+	for _, name := range []string{nfsRelease, release} {
 		c.uninstallRelease(ctx, t, name)
 	}
 	for _, left := range [][]string{{"namespace", release, cephKeys}, {"secret", takeoverSecret, "-n", "default"}} {

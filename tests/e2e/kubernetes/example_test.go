@@ -23,9 +23,7 @@ func (c *cluster) example(t *testing.T, namespace, file string, pairs ...string)
 	objects := slices.DeleteFunc(strings.Split(text, "\n---\n"), func(object string) bool {
 		return strings.Contains(object, "\nkind: StorageClass\n") || strings.Contains(object, "\nkind: VolumeSnapshotClass\n") || strings.Contains(object, "\nkind: Secret\n")
 	})
-	if _, err := c.try(t.Context(), strings.Join(objects, "\n---\n"), "apply", "-f", "-"); err != nil {
-		t.Fatal(err)
-	}
+	c.applyText(t, strings.Join(objects, "\n---\n"))
 }
 
 // sh runs a command in a pod.

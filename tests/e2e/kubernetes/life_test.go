@@ -2,6 +2,7 @@ package kubernetes_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,11 +119,17 @@ func (c *cluster) nothingLeft(t *testing.T) {
 		})
 	}
 	target.Eventually(t, "all volumes and attachments are deleted", func() bool {
-		return !strings.Contains(c.kubectl(t, "get", "persistentvolumes,volumeattachments", "-o", "wide"), "manila.csi.openstack.org")
+		return !slices.ContainsFunc(c.volumes(t), func(name string) bool { return !slices.Contains(c.before, name) })
 	})
 	if left := c.kubectl(t, "get", "secrets", "-n", cephKeys, "-o", "name"); left != "" {
 		t.Errorf("Secrets of deleted volumes: %s", left)
 	}
+}
+
+// volumes are the names of what the cluster has of volumes and attachments.
+func (c *cluster) volumes(t *testing.T) []string {
+	t.Helper()
+	return strings.Fields(c.kubectl(t, "get", "persistentvolumes,volumeattachments", "-o", "name"))
 }
 
 // carrier is a share or snapshot with what it carries.

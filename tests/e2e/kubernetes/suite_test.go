@@ -17,6 +17,7 @@ func together() []testCase {
 		{"CephFS life", testCephFSLife},
 		{"static", testStatic},
 		{"quota", testQuota},
+		{"NFS takeover", testNFSTakeover},
 		{"names", testNames},
 		{"records", testRecords},
 		{"cluster names", testClusterNames},
