@@ -51,6 +51,7 @@ e2e-kubernetes: image-tar $(TOOLS)/helm ## the chart on a real, empty Kubernetes
 	set -e -o pipefail; lab=tests/lab/lab; \
 	go -C tests/e2e test -count=1 -run '^$$' ./kubernetes/... >/dev/null; \
 	go -C tests/e2e mod download sigs.k8s.io/external-dns sigs.k8s.io/gateway-api; \
+	go -C tests mod download github.com/kubernetes-csi/external-snapshotter/client/v8; \
 	$$lab kubernetes wipe; \
 	$$lab up; \
 	$(MAKE) --no-print-directory image-fuse-tar; \
