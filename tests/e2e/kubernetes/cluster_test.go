@@ -29,6 +29,7 @@ const (
 	cephKeys  = "mooring-ceph"
 	node      = "uml"  // the one whose kernel has clients of NFS and Ceph
 	fuseNode  = "host" // the one whose kernel has neither
+	taint     = "manila.csi.openstack.org/agent-not-ready"
 
 	// the release beside it, which takes over, and the Secret that volumes and classes of cloud-provider-openstack name
 	nfsRelease     = release + "-nfs"
@@ -262,6 +263,8 @@ func (c *cluster) install(t *testing.T, values map[string]any) {
 		}
 		c.uninstall(ctx, t)
 	})
+	// one node is like those that autoscalers make: nothing but DaemonSets comes there before the node plugin has taken the taint off
+	c.kubectl(t, "taint", "node", node, taint+":NoSchedule", "--overwrite")
 	c.kubectl(t, "create", "secret", "generic", "mooring-cloud", "-n", release, "--from-file=clouds.yaml="+c.cloud.CloudsFile())
 	args := []string{"create", "secret", "generic", takeoverSecret, "-n", "default"}
 	for key, value := range c.cloud.Secret(t, "demo") {
@@ -269,6 +272,9 @@ func (c *cluster) install(t *testing.T, values map[string]any) {
 	}
 	c.kubectl(t, args...)
 	c.installRelease(t, release, values)
+	target.Eventually(t, "the startup taint is off the node", func() bool {
+		return !strings.Contains(c.kubectl(t, "get", "node", node, "-o", "jsonpath={.spec.taints[*].key}"), taint)
+	})
 }
 
 // installRelease has helm install the chart once more, or for the first time, and waits until all of it is ready.
@@ -303,5 +309,8 @@ func (c *cluster) uninstall(ctx context.Context, t *testing.T) {
 		if _, err := c.try(ctx, "", append([]string{"delete", "--ignore-not-found", "--wait", "--timeout=90s"}, left...)...); err != nil {
 			t.Error(err)
 		}
+	}
+	if _, err := c.try(ctx, "", "taint", "node", node, taint+"-"); err != nil && !strings.Contains(err.Error(), "not found") {
+		t.Error(err)
 	}
 }

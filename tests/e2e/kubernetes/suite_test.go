@@ -13,6 +13,7 @@ func together() []testCase {
 	return []testCase{
 		{"NFS", testNFS},
 		{"CephFS", testCephFS},
+		{"NFS readers", testNFSReaders},
 		{"NFS life", testNFSLife},
 		{"CephFS life", testCephFSLife},
 		{"static", testStatic},
@@ -46,7 +47,7 @@ func TestCluster(t *testing.T) { //nolint:tparallel // its two parts come one af
 			"enabled": true, "clusterID": c.id, "cephSecretsNamespace": cephKeys,
 			"snapshots": map[string]any{"enabled": true},
 			"secrets":   []any{map[string]any{"namespace": release, "name": quotaSecret}},
-			"node":      map[string]any{"fuseNodeSelector": map[string]any{"kubernetes.io/hostname": fuseNode}},
+			"node":      map[string]any{"fuseNodeSelector": map[string]any{"kubernetes.io/hostname": fuseNode}, "removeStartupTaint": true},
 			"storageClasses": map[string]any{
 				"nfs":    map[string]any{"enabled": true, "type": "cephfs-nfs"},
 				"cephfs": map[string]any{"enabled": true, "type": "cephfs"},
