@@ -14,6 +14,8 @@ func together() []testCase {
 		{"NFS", testNFS},
 		{"CephFS", testCephFS},
 		{"NFS readers", testNFSReaders},
+		{"CephFS readers", testCephFSReaders},
+		{"shared", testShared},
 		{"NFS life", testNFSLife},
 		{"CephFS life", testCephFSLife},
 		{"static", testStatic},

@@ -154,13 +154,22 @@ func readByCephFuse(t *testing.T, _ *cluster, manila *gophercloud.ServiceClient,
 // withCephFuse mounts a share on the machine for the time of a call, with an access rule of its own.
 func withCephFuse(t *testing.T, manila *gophercloud.ServiceClient, share, level string, use func(dir string) error) {
 	t.Helper()
-	user := target.Unique(t)
-	rule := allow(t, manila, share, "cephx", user, level)
+	rule := allow(t, manila, share, "cephx", target.Unique(t), level)
+	at, unmount := mountByCephFuse(t, manila, share, rule.AccessTo, rule.AccessKey)
+	defer unmount()
+	if err := use(at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mountByCephFuse mounts a share on the machine.
+func mountByCephFuse(t *testing.T, manila *gophercloud.ServiceClient, share, user, key string) (at string, unmount func()) {
+	t.Helper()
 	monitors, path := export(t, manila, share)
 	dir := t.TempDir()
-	at := filepath.Join(dir, "mount")
+	at = filepath.Join(dir, "mount")
 	for name, text := range map[string]string{
-		"keyring":   fmt.Sprintf("[client.%s]\nkey = %s\n", user, rule.AccessKey),
+		"keyring":   fmt.Sprintf("[client.%s]\nkey = %s\n", user, key),
 		"ceph.conf": fmt.Sprintf("[client]\nmon_host = %s\nkeyring = %s/keyring\nadmin_socket =\nlog_file = %s/log\nclient_mount_timeout = 20\n", monitors, dir, dir),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -173,12 +182,9 @@ func withCephFuse(t *testing.T, manila *gophercloud.ServiceClient, share, level 
 	if _, err := run(t.Context(), "", "ceph-fuse", at, "--id="+user, "--conf="+dir+"/ceph.conf", "--client_mountpoint="+path); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	return at, func() {
 		if _, err := run(context.WithoutCancel(t.Context()), "", "umount", at); err != nil {
 			t.Error(err)
 		}
-	}()
-	if err := use(at); err != nil {
-		t.Fatal(err)
 	}
 }
