@@ -42,8 +42,8 @@ type writer interface {
 
 // execute carries out a plan and returns one outcome for each of its operations. It goes on after errors: only what depends on a
 // failed operation is left, and what a full zone has no room for (ErrBlocked). What the cloud was too busy for is tried again, at the
-// pace that it takes. When the budget runs out or ctx ends, nothing more is begun (ErrBudget); what was begun goes on without ctx, at most for
-// the grace. When execute returns, nothing of it is left at work.
+// pace that it takes. When the budget runs out or ctx ends, nothing more is begun (ErrBudget), but the deletes of marks that
+// must not stay after what was done (task.owes). That and what was begun goes on without ctx, at most for the grace. When execute returns, nothing of it is left at work.
 func execute(ctx context.Context, w writer, plan Plan, limits bounds, p *pace) []outcome {
 	soft, stop := context.WithTimeout(ctx, limits.Budget)
 	defer stop()
@@ -86,8 +86,12 @@ type attempt struct {
 
 // launch begins as much as may be at work.
 func (x *execution) launch() {
-	for x.running < x.pace.allowed() && x.soft.Err() == nil && x.pace.pause(time.Now()) <= 0 {
-		t, ok := x.queue.next()
+	for x.running < x.pace.allowed() && x.hard.Err() == nil && x.pace.pause(time.Now()) <= 0 {
+		next := x.queue.next
+		if x.soft.Err() != nil {
+			next = x.queue.owed
+		}
+		t, ok := next()
 		if !ok {
 			return
 		}

@@ -293,6 +293,43 @@ func TestExecuteStopsAtTheBudget(t *testing.T) {
 	})
 }
 
+// When the time is over, no mark stays behind whose record has gone: ExternalDNS would never ask for its end again.
+func TestExecuteDeletesTheMarksOfWhatHasGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		plan := manyGroups(3, 40)
+		for i := range plan.Groups {
+			g := &plan.Groups[i]
+			record := g.Steps[0][0]
+			record.Verb, record.ID = Delete, fmt.Sprint("record-", i)
+			mark := record
+			mark.ID, mark.Record.Type, mark.Record.Owner = fmt.Sprint("mark-", i), TXT, record.Record.Name
+			g.Steps = [][]Operation{{record}, {mark}}
+		}
+		w := &fakeWriter{delay: 300 * time.Millisecond}
+		l := limits()
+		l.Budget = time.Second // in the middle of records, and of marks
+		begin := time.Now()
+		out := execute(t.Context(), w, plan, l, newPace(8))
+		gone := map[string]int{}
+		for _, o := range out {
+			if o.Err == nil {
+				gone[o.Operation.Record.Name]++
+			} else if !errors.Is(o.Err, ErrBudget) {
+				t.Error(o.Err)
+			}
+		}
+		for name, n := range gone {
+			if n != 2 {
+				t.Errorf("%s: its record has gone, and its mark has not", name)
+			}
+		}
+		if took := time.Since(begin); len(gone) == 0 || len(gone) == len(plan.Groups) || took > l.Budget+2*w.delay {
+			t.Errorf("%d of %d names gone after %v", len(gone), len(plan.Groups), took)
+		}
+	})
+}
+
 func TestExecuteGivesUpHangingWritesAfterTheGrace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -10,6 +10,7 @@ type task struct {
 	group    Group
 	step, at int  // of its next operation
 	failed   bool // one of the same step has failed
+	deleted  bool // one has deleted something
 	attempts int  // at the next operation, so far
 
 	marks []Operation // deletes of what was created to mark records
@@ -17,6 +18,10 @@ type task struct {
 }
 
 func (t *task) next() Operation { return t.group.Steps[t.step][t.at] }
+
+// owes reports whether marks are to go because of what was done: those of records that have gone, for ExternalDNS does not see them any more and never
+// asks for their end again; and those that stand beside somebody else's record, which the next sync would take for our own.
+func (t *task) owes() bool { return (t.deleted || t.undo) && t.next().Verb == Delete }
 
 // advance goes on to the operation after the one that is done. It is false when there is none, or none that may be tried: operations of a later
 // step depend on all of this one.
@@ -33,6 +38,7 @@ func (t *task) advance() (more bool) {
 // name, so marks stay where records of several types are written under one.
 func (t *task) note(o outcome) {
 	op := o.Operation
+	t.deleted = t.deleted || o.Err == nil && op.Verb == Delete
 	if o.Err == nil && op.Verb == Create && op.Record.Owner != "" && o.RequestID != "" {
 		op.Verb, op.ID = Delete, o.Recordset.ID
 		t.marks = append(t.marks, op)
@@ -117,6 +123,21 @@ func (q *queue) next() (*task, bool) {
 			z.running++
 			q.size--
 			return t, true
+		}
+	}
+	return nil, false
+}
+
+// owed takes a task that must not stay as it is: next without all others, for when the time is over.
+func (q *queue) owed() (*task, bool) {
+	for _, z := range q.zones {
+		for i, t := range slices.Backward(z.tasks) {
+			if t.owes() && z.running < q.perZone {
+				z.tasks = slices.Delete(z.tasks, i, i+1)
+				z.running++
+				q.size--
+				return t, true
+			}
 		}
 	}
 	return nil, false
