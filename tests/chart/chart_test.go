@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +24,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/kubernetes/scheme"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
+
+	"mooring/tests/chart/inventory"
 )
 
 var update = flag.Bool("update", false, "render manifests/ again")
@@ -51,15 +52,7 @@ func setting(t *testing.T, name string) string {
 // helm runs the real helm and returns what it printed; the error has what it complained about.
 func helm(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	home := t.TempDir() // nobody's plugins and repositories
-	cmd := exec.CommandContext(t.Context(), setting(t, "MOORING_HELM"), args...)
-	cmd.Env = []string{"HOME=" + home, "HELM_CACHE_HOME=" + home, "HELM_CONFIG_HOME=" + home, "HELM_DATA_HOME=" + home}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("helm %s: %w: %s", strings.Join(args, " "), err, stderr.String())
-	}
-	return stdout.String(), nil
+	return inventory.Helm(t, setting(t, "MOORING_HELM"), args...)
 }
 
 // template renders the chart as the release mooring in the namespace mooring.
@@ -83,9 +76,11 @@ func everything(t *testing.T, args ...string) string {
 	return rendered(t, append([]string{"--values", filepath.Join("testdata", "everything.yaml")}, args...)...)
 }
 
-// objects decodes documents of YAML as Kubernetes does when it is strict: an unknown kind, an unknown or a doubled field is an error.
+// objects decodes documents of YAML as Kubernetes does when it is strict: an unknown kind, an unknown or a doubled field is an error. So is
+// what a real API server does not allow, by its own documents.
 func objects(t *testing.T, text string) []runtime.Object {
 	t.Helper()
+	validate(t, text)
 	decoder := serializer.NewCodecFactory(known(t), serializer.EnableStrict).UniversalDeserializer()
 	var out []runtime.Object
 	for document := range strings.SplitSeq("\n"+text, "\n---\n") {

@@ -70,7 +70,6 @@ func openCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	c.before = c.volumes(t)
-	c.keys = newKeys(t, c)
 	return c
 }
 
