@@ -105,3 +105,18 @@ func TestSidecarsComeWithTheirUse(t *testing.T) {
 		})
 	}
 }
+
+// The tags in values.yaml are the versions with which the lab runs the chart.
+func TestSidecarsAreThoseOfTheLab(t *testing.T) {
+	t.Parallel()
+	programs := file(root, "tests", "lab", "kubernetes", "programs", "go.mod")(t) + file(root, "tests", "lab", "kubernetes", "provisioner", "go.mod")(t)
+	built := map[string]string{}
+	for _, m := range regexp.MustCompile(`\tgithub\.com/kubernetes-csi/external-([a-z]+)/v\d+ (v\S+)`).FindAllStringSubmatch(programs, -1) {
+		built[m[1]] = m[2]
+	}
+	for name, c := range sidecars(t, everything(t)) {
+		if _, tag, _ := strings.Cut(c.Image, ":"); tag != built[name] {
+			t.Errorf("%s is %s, and the lab has %q", name, c.Image, built[name])
+		}
+	}
+}
