@@ -46,10 +46,12 @@ type cluster struct {
 		Etcd        string            `json:"etcd"`
 		Nodes       map[string]string `json:"nodes"`
 		ExternalDNS string            `json:"external_dns"`
+		AuditLog    string            `json:"audit_log"`
 	}
 	helm   string
 	id     string   // of the release's cluster: what its shares carry
 	before []string // volumes and attachments that runs left that were killed
+	began  time.Time
 }
 
 func openCluster(t *testing.T) *cluster {
@@ -58,7 +60,7 @@ func openCluster(t *testing.T) *cluster {
 	if described == "" {
 		t.Skipf("%s does not name the lab.json of a real Kubernetes", variable)
 	}
-	c := &cluster{cloud: target.Open(t), helm: os.Getenv("MOORING_HELM"), id: target.Unique(t)}
+	c := &cluster{cloud: target.Open(t), helm: os.Getenv("MOORING_HELM"), id: target.Unique(t), began: time.Now()}
 	if !c.cloud.Real || c.helm == "" {
 		t.Fatalf("%s is set, and %s or MOORING_HELM is not", variable, target.Variable)
 	}

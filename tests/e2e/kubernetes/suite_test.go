@@ -33,7 +33,8 @@ func alone() []testCase {
 		{"figures", testFigures}, // the first: before anything was killed
 		{"plugin", testPlugin},
 		{"away", testAway},
-		{"keys", testKeys}, // the last: it restarts kube-apiserver
+		{"rights", testRights}, // before the release has gone once, and its roles before its pods
+		{"keys", testKeys},     // the last: it restarts kube-apiserver
 	}
 }
 
@@ -41,6 +42,7 @@ func alone() []testCase {
 func TestCluster(t *testing.T) { //nolint:tparallel // its two parts come one after the other
 	t.Parallel()
 	c := openCluster(t)
+	c.keys = newKeys(t, c)
 	installSnapshotter(t, c)
 	c.install(t, map[string]any{
 		"cloud": map[string]any{"existingSecret": "mooring-cloud", "name": c.cloud.Name("demo")},
