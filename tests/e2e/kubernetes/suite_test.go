@@ -36,6 +36,7 @@ func alone() []testCase {
 		{"rights", testRights}, // before the release has gone once, and its roles before its pods
 		{"keys", testKeys},     // the last: it restarts kube-apiserver
 		{"rights", testRights}, // before other cases make the release go, and its roles before its pods
+
 	}
 }
 
