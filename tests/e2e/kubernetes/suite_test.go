@@ -33,10 +33,8 @@ func alone() []testCase {
 		{"figures", testFigures}, // the first: before anything was killed
 		{"plugin", testPlugin},
 		{"away", testAway},
-		{"rights", testRights}, // before the release has gone once, and its roles before its pods
-		{"keys", testKeys},     // the last: it restarts kube-apiserver
 		{"rights", testRights}, // before other cases make the release go, and its roles before its pods
-
+		{"keys", testKeys},     // the last: it restarts kube-apiserver
 	}
 }
 
