@@ -79,8 +79,13 @@ func TestHooksReachTheirModes(t *testing.T) {
 			t.Errorf("the test asks %s in %s, and the plugin serves %s in %s", socket, hostPath(kms, "socket"), served, hostPath(p, "socket"))
 		}
 	}
-	asked := false
+	asked, served := false, false
 	for _, object := range objects(t, text) {
+		// what kubelet puts into the environment of pods for a Service
+		if service, ok := object.(*corev1.Service); ok && service.Name == "mooring-dns" {
+			spec := &all["mooring-test-dns"].Spec
+			served = is(spec.EnableServiceLinks) && service.Spec.Ports[0].Name == "webhook" && strings.Contains(spec.Containers[0].Args[0], "$MOORING_DNS_SERVICE_HOST ")
+		}
 		if policy, ok := object.(*networkingv1.NetworkPolicy); ok && policy.Name == "mooring-dns" {
 			asked = true
 			if !slices.ContainsFunc(policy.Spec.Ingress, func(rule networkingv1.NetworkPolicyIngressRule) bool {
@@ -90,7 +95,7 @@ func TestHooksReachTheirModes(t *testing.T) {
 			}
 		}
 	}
-	if !asked {
-		t.Error("there is no policy of the webhook")
+	if !asked || !served {
+		t.Errorf("there is a policy of the webhook: %t; its test asks its Service: %t", asked, served)
 	}
 }

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,7 +27,7 @@ import (
 
 const (
 	pollInterval    = time.Second
-	activationDelay = 10 * time.Second
+	activationDelay = 5 * time.Second
 )
 
 // keys is a keyring in Barbican, the directories of the plugin that uses it, and the files of kube-apiserver.
@@ -124,7 +128,8 @@ func restartServer(ctx context.Context, t *testing.T, flags ...string) {
 	t.Logf("kube-apiserver restarted in %v", time.Since(began).Round(100*time.Millisecond))
 }
 
-// testKeys has a real kube-apiserver encrypt with the plugin on its node, through a restart and a rotation.
+// testKeys has a real kube-apiserver encrypt with the plugin on its node, through a rotation, and through an outage of Barbican in which first
+// kube-apiserver is restarted and then the plugin.
 func testKeys(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	k := c.keys
 	const identity = "identity: {}"
@@ -134,10 +139,11 @@ func testKeys(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 		t.Fatal(err)
 	}
 	defer func() { _ = etcd.Close() }()
-	namespace := c.namespace(t)
+	s := &secretStore{c: c, etcd: etcd, namespace: c.namespace(t)}
+	toClear := sync.OnceFunc(func() { k.configure(context.WithoutCancel(t.Context()), t, identity, kms) })
 	defer func() { // all in clear again, and the lab as it was: the keyring goes away with the test
 		ctx := context.WithoutCancel(t.Context())
-		k.configure(ctx, t, identity, kms)
+		toClear()
 		all, err := c.try(ctx, "", "get", "secrets", "--all-namespaces", "-o", "json")
 		if err == nil {
 			_, err = c.try(ctx, all, "replace", "-f", "-")
@@ -148,33 +154,43 @@ func testKeys(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 		restartServer(ctx, t)
 	}()
 	k.configure(t.Context(), t, kms, identity)
-	write := func(name string) {
-		c.kubectl(t, "create", "secret", "generic", name, "-n", namespace, "--from-literal=password=hunter2")
-	}
-	stored := func(name string) []byte {
-		got, err := etcd.Get(t.Context(), "/registry/secrets/"+namespace+"/"+name)
-		if err != nil || len(got.Kvs) != 1 {
-			t.Fatalf("%s in etcd: %v, %v", name, got, err)
-		}
-		return got.Kvs[0].GetValue()
-	}
-	check := func(name, keyID string) {
-		data := stored(name)
-		if !bytes.HasPrefix(data, []byte("k8s:enc:kms:v2:mooring:")) || bytes.Contains(data, []byte("hunter2")) || !bytes.Contains(data, []byte(keyID)) {
-			t.Errorf("%s is in etcd as %q, and should be encrypted with %s", name, data[:min(len(data), 150)], keyID)
-		}
-	}
-	read := func(name string) {
-		if got := c.kubectl(t, "get", "secret", name, "-n", namespace, "-o", "jsonpath={.data.password}"); got != "aHVudGVyMg==" {
-			t.Errorf("%s is read as %q", name, got)
-		}
-	}
-	write("before")
-	check("before", k.made.Key.KeyID)
+	s.write(t, "before")
+	s.check(t, "before", k.made.Key.KeyID)
+	active := k.rotate(t, s)
+	s.write(t, "after")
+	s.check(t, "after", active)
+	s.read(t, "before")
 
-	k.configure(t.Context(), t, kms, identity)
-	read("before")
+	back := c.stopBarbican(t)
+	defer back()
+	k.configure(t.Context(), t, kms, identity) // it forgets all keys that it had from the plugin
+	s.write(t, "away")
+	s.check(t, "away", active)
+	s.read(t, "before", "after", "away")
 
+	c.restartPlugin(t)
+	if out, err := k.status(t); err == nil || !strings.Contains(err.Error(), "Unavailable") {
+		t.Errorf("a plugin that never had a key says %q, %v", out, err)
+	}
+	s.read(t, "before", "after", "away") // with what kube-apiserver has kept
+	s.health(t, false)
+
+	back()
+	began := time.Now()
+	target.Eventually(t, "the plugin has its keys", func() bool { _, err := k.status(t); return err == nil })
+	t.Logf("the plugin served %v after the cloud was all back", time.Since(began).Round(100*time.Millisecond))
+	s.health(t, true)
+	t.Logf("kube-apiserver was ready %v after the cloud was all back", time.Since(began).Round(100*time.Millisecond))
+	s.write(t, "back")
+	s.check(t, "back", active)
+	toClear() // it has to ask the plugin for all keys again
+	s.read(t, "before", "after", "away", "back")
+}
+
+// rotate makes a new key, and waits until kube-apiserver writes with it. kube-apiserver asks the plugin for its key once in a minute, or when it is asked for
+// its health and has not asked for 20 s.
+func (k *keys) rotate(t *testing.T, s *secretStore) (keyID string) {
+	t.Helper()
 	var rotated struct {
 		Key key `json:"key"`
 	}
@@ -182,15 +198,107 @@ func testKeys(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 		"--wait", "--endpoint", "unix://"+k.dir+"/kms.sock"), &rotated); err != nil {
 		t.Fatal(err)
 	}
-	began, n := time.Now(), 0
+	began := time.Now()
 	target.Eventually(t, "kube-apiserver writes with the new key", func() bool {
-		n++
-		name := "after-" + string(rune('a'+n%26)) + "-" + time.Now().Format("150405.000")
-		write(name)
-		return bytes.Contains(stored(name), []byte(rotated.Key.KeyID))
+		_, err := s.c.try(t.Context(), "", "get", "--raw", "/readyz")
+		name := "rotated-" + time.Now().Format("150405.000")
+		s.write(t, name)
+		return err == nil && bytes.Contains(s.stored(t, name), []byte(rotated.Key.KeyID))
 	})
 	t.Logf("kube-apiserver wrote with %s %v after the plugin had gone over", rotated.Key.KeyID, time.Since(began).Round(time.Second))
-	write("after")
-	check("after", rotated.Key.KeyID)
-	read("before")
+	return rotated.Key.KeyID
+}
+
+// status has the plugin wrap and unwrap something.
+func (k *keys) status(t *testing.T) (string, error) {
+	t.Helper()
+	return run(t.Context(), "", filepath.Join(process.Programs(t), "mooring"), "keys", "status", "--round-trip", "--endpoint", "unix://"+k.dir+"/kms.sock")
+}
+
+// stopBarbican kills it. What it returns starts it again, which takes effect once.
+func (c *cluster) stopBarbican(t *testing.T) (back func()) {
+	t.Helper()
+	data, err := os.ReadFile(c.cloud.Lab(t).Daemons["barbican"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// a pid file may be older than the machine
+	if mark, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)); err != nil || !bytes.Contains(mark, []byte("/openstack/barbican\x00")) {
+		t.Fatalf("process %d is not Barbican: %v", pid, err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	return sync.OnceFunc(func() {
+		began := time.Now()
+		if _, err := run(context.WithoutCancel(t.Context()), "", labScript, "openstack", "up"); err != nil {
+			t.Error(err)
+		}
+		t.Logf("the cloud is all back after %v", time.Since(began).Round(100*time.Millisecond))
+	})
+}
+
+// restartPlugin deletes the plugin's pod, and waits for the next one to run.
+func (c *cluster) restartPlugin(t *testing.T) {
+	t.Helper()
+	const kms = "app.kubernetes.io/component=kms"
+	c.kubectl(t, "delete", "pod", "-l", kms, "-n", release, "--wait", "--timeout=90s")
+	target.Eventually(t, "the plugin's next pod runs", func() bool {
+		return c.kubectl(t, "get", "pod", "-l", kms, "-n", release, "-o", "jsonpath={.items[*].status.phase}") == "Running"
+	})
+}
+
+// secretStore writes Secrets and reads them, by kube-apiserver and in etcd.
+type secretStore struct {
+	c         *cluster
+	etcd      *clientv3.Client
+	namespace string
+}
+
+func (s *secretStore) write(t *testing.T, name string) {
+	t.Helper()
+	s.c.kubectl(t, "create", "secret", "generic", name, "-n", s.namespace, "--from-literal=password=hunter2")
+}
+
+func (s *secretStore) read(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if got := s.c.kubectl(t, "get", "secret", name, "-n", s.namespace, "-o", "jsonpath={.data.password}"); got != "aHVudGVyMg==" {
+			t.Errorf("%s is read as %q", name, got)
+		}
+	}
+}
+
+func (s *secretStore) stored(t *testing.T, name string) []byte {
+	t.Helper()
+	got, err := s.etcd.Get(t.Context(), "/registry/secrets/"+s.namespace+"/"+name)
+	if err != nil || len(got.Kvs) != 1 {
+		t.Fatalf("%s in etcd: %v, %v", name, got, err)
+	}
+	return got.Kvs[0].GetValue()
+}
+
+// check sees that etcd has a Secret encrypted with a key.
+func (s *secretStore) check(t *testing.T, name, keyID string) {
+	t.Helper()
+	data := s.stored(t, name)
+	if !bytes.HasPrefix(data, []byte("k8s:enc:kms:v2:mooring:")) || bytes.Contains(data, []byte("hunter2")) || !bytes.Contains(data, []byte(keyID)) {
+		t.Errorf("%s is in etcd as %q, and should be encrypted with %s", name, data[:min(len(data), 150)], keyID)
+	}
+}
+
+// health waits until kube-apiserver calls the plugin well, or says that it is not ready because of it.
+func (s *secretStore) health(t *testing.T, well bool) {
+	t.Helper()
+	target.Eventually(t, fmt.Sprintf("kube-apiserver says %t of the plugin's health", well), func() bool {
+		out, err := s.c.try(t.Context(), "", "get", "--raw", "/readyz?verbose")
+		if well {
+			return err == nil && strings.Contains(out, "[+]kms-provider-0 ok")
+		}
+		return err != nil && strings.Contains(err.Error(), "[-]kms-provider-0 failed")
+	})
 }

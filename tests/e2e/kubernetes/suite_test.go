@@ -24,6 +24,7 @@ func together() []testCase {
 		{"names", testNames},
 		{"records", testRecords},
 		{"cluster names", testClusterNames},
+		{"hooks", testHooks},
 	}
 }
 
@@ -57,8 +58,9 @@ func TestCluster(t *testing.T) { //nolint:tparallel // its two parts come one af
 				"cephfs": map[string]any{"enabled": true, "type": "cephfs"},
 			},
 		},
-		"dns": map[string]any{"enabled": true},
-		"kms": c.keys.values(),
+		"dns":   map[string]any{"enabled": true},
+		"tests": map[string]any{"image": "lab.local/busybox:1"},
+		"kms":   c.keys.values(),
 	})
 	t.Run("together", func(t *testing.T) {
 		for _, one := range together() {

@@ -20,7 +20,7 @@ kubernetes_possible() {
 }
 
 kubernetes_packages() {
-  packages runc containernetworking-plugins iptables nftables conntrack socat ethtool mmdebstrap e2fsprogs busybox-static kmod ceph-fuse libnfs-utils
+  packages runc containernetworking-plugins iptables nftables conntrack socat ethtool mmdebstrap e2fsprogs busybox-static wget kmod ceph-fuse libnfs-utils
 }
 
 kubernetes_build() {
@@ -34,7 +34,7 @@ kubernetes_build() {
   cached provisioner "$(cat "$PROVISIONER"/go.{mod,sum}; go version)" build_programs "$PROVISIONER"
   cached external-dns "$EXTERNAL_DNS $(go version)" build_external_dns
   cached ocitar "$(cat "$LAB_SRC"/../../tools/ocitar/*.go; go version)" build_ocitar
-  cached images "$(cat "$LAB_CACHE"/done/{programs,provisioner,external-dns,ocitar}; declare -f build_images)" build_images
+  cached images "$(cat "$LAB_CACHE"/done/{programs,provisioner,external-dns,ocitar}; declare -f build_images pack pack_busybox)" build_images
   mark "kubernetes built"
 }
 
@@ -123,11 +123,15 @@ pack() { # pack REFERENCE PROGRAM
 }
 
 pack_busybox() { # pack_busybox NAME ENTRYPOINT...
-  local root applet name=$1 entrypoint=(); shift
+  local root applet library name=$1 entrypoint=(); shift
   root=$(mktemp -d "$IMAGES/root.XXXX")
   mkdir -p "$root/bin" "$root/tmp"; chmod 1777 "$root/tmp"
   cp /bin/busybox "$root/bin/"
   for applet in $(/bin/busybox --list); do [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"; done
+  if [ "$name" = busybox ]; then                       # its own wget, linked statically, crashes
+    rm "$root/bin/wget"; cp /usr/bin/wget "$root/bin/"
+    while read -r library; do install -D -m 0755 "$library" "$root$library"; done < <(ldd /usr/bin/wget | grep -oE '/[^ ]+')
+  fi
   for applet in "$@"; do entrypoint+=(-entrypoint "$applet"); done
   "$BIN/ocitar" -name "lab.local/$name:1" "${entrypoint[@]}" -out "$IMAGES/$name.tar" "$root"
   rm -rf "$root"
