@@ -31,7 +31,7 @@ const (
 	fuseNode  = "host" // the one whose kernel has neither
 	taint     = "manila.csi.openstack.org/agent-not-ready"
 
-	// the release beside it, which takes over, and the Secret that volumes and classes of cloud-provider-openstack name
+	// The release beside it, which takes over, and the Secret that volumes and classes of cloud-provider-openstack name.
 	nfsRelease     = release + "-nfs"
 	takeoverSecret = "csi-manila-secrets"
 )
@@ -139,22 +139,6 @@ func edited(t *testing.T, file string, edits ...string) string {
 		text = strings.ReplaceAll(text, edits[i], edits[i+1])
 	}
 	return text
-}
-
-// definitions gives the cluster CustomResourceDefinitions from files, for as long as the test is.
-func (c *cluster) definitions(t *testing.T, dir string, files ...string) {
-	t.Helper()
-	var args []string
-	for _, file := range files {
-		args = append(args, "-f", filepath.Join(dir, file))
-	}
-	c.kubectl(t, append([]string{"apply", "--server-side"}, args...)...)
-	t.Cleanup(func() {
-		if _, err := c.try(context.WithoutCancel(t.Context()), "", append([]string{"delete", "--wait", "--timeout=60s"}, args...)...); err != nil {
-			t.Error(err)
-		}
-	})
-	c.kubectl(t, append([]string{"wait", "--for=condition=Established", "--timeout=60s"}, args...)...)
 }
 
 // clouds is a clouds.yaml with the tenant under the name that the project's examples have.

@@ -32,7 +32,7 @@ func prometheusResources() customResources {
 	}}
 }
 
-// define has the cluster know custom resources. They stay: the next run, and others of this one, want the same.
+// define has the cluster know custom resources. They stay: the next run, and other tests of this one, want the same.
 func (c *cluster) define(t *testing.T, all ...customResources) {
 	t.Helper()
 	args := []string{"apply", "--server-side", "--force-conflicts"}
@@ -47,24 +47,31 @@ func (c *cluster) define(t *testing.T, all ...customResources) {
 
 func (r customResources) paths(t *testing.T) (files []string) {
 	t.Helper()
-	out, err := run(t.Context(), "", "go", "-C", root+"/tests", "mod", "download", "-json", r.module)
-	if err != nil {
-		t.Fatalf("is the module in the cache? There is no network in the lab, and TestCustomResources loads it: %v", err)
-	}
-	var module struct {
-		Dir string `json:"Dir"`
-	}
-	if err := json.Unmarshal([]byte(out), &module); err != nil {
-		t.Fatal(err)
-	}
+	dir := moduleDir(t, r.module)
 	for _, pattern := range r.files {
-		found, err := filepath.Glob(filepath.Join(module.Dir, pattern))
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil || len(found) == 0 {
-			t.Fatalf("%s has no %s: %v", module.Dir, pattern, err)
+			t.Fatalf("%s has no %s: %v", dir, pattern, err)
 		}
 		files = append(files, found...)
 	}
 	return files
+}
+
+// moduleDir is the directory of a Go module, which has more than Go code.
+func moduleDir(t *testing.T, module string) string {
+	t.Helper()
+	out, err := run(t.Context(), "", "go", "-C", root+"/tests", "mod", "download", "-json", module)
+	if err != nil {
+		t.Fatalf("is the module in the cache? There is no network in the lab, and TestCustomResources loads it: %v", err)
+	}
+	var loaded struct {
+		Dir string `json:"Dir"`
+	}
+	if err := json.Unmarshal([]byte(out), &loaded); err != nil {
+		t.Fatal(err)
+	}
+	return loaded.Dir
 }
 
 // TestCustomResources needs no cluster. Run where the module proxy is, it has the modules loaded for tests in the lab.

@@ -181,21 +181,11 @@ func (c *cluster) metrics(t *testing.T, namespace, label, port string) func() st
 	}
 }
 
-// module is the directory of a Go module, which has more than Go code.
-func module(t *testing.T, path string) string {
-	t.Helper()
-	dir, err := run(t.Context(), "", "go", "list", "-m", "-f", "{{.Dir}}", path)
-	if err != nil || strings.TrimSpace(dir) == "" {
-		t.Fatalf("%s is not in the module cache: %v", path, err)
-	}
-	return strings.TrimSpace(dir)
-}
-
 // testNames lets a real ExternalDNS write the names of manifests/examples/names.yaml through the webhook that the release has. What a cloud
 // controller, an ingress controller and a gateway say in a status, the test says.
 func testNames(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	z := c.zone(t, target.Unique(t)+".test")
-	c.definitions(t, filepath.Join(module(t, "sigs.k8s.io/gateway-api"), "config", "crd", "standard"), "gateway.networking.k8s.io_gateways.yaml", "gateway.networking.k8s.io_httproutes.yaml")
+	c.define(t, gatewayResources())
 	namespace := c.namespace(t)
 	t.Cleanup(func() {
 		if _, err := c.try(context.WithoutCancel(t.Context()), "", "delete", "clusterrole,clusterrolebinding", namespace); err != nil {
@@ -299,8 +289,8 @@ func reverseName(t *testing.T, unique string) string {
 // externalDNS installs ExternalDNS's own chart, which comes with its module, and its CustomResourceDefinition.
 func (c *cluster) externalDNS(t *testing.T, namespace string, forward, reverse *zone) {
 	t.Helper()
-	chart := filepath.Join(module(t, "sigs.k8s.io/external-dns"), "charts", "external-dns")
-	c.definitions(t, filepath.Join(chart, "crds"), "dnsendpoints.externaldns.k8s.io.yaml")
+	chart := filepath.Join(moduleDir(t, "sigs.k8s.io/external-dns"), "charts", "external-dns")
+	c.define(t, dnsResources())
 	lab, err := yaml.Marshal(map[string]any{
 		"image": map[string]any{"tag": c.lab.ExternalDNS}, "fullnameOverride": namespace, "interval": "1s",
 		"sources": []string{"crd"}, "managedRecordTypes": []string{"A", "AAAA", "CNAME", "TXT", "MX", "SRV", "PTR", "NS", "NAPTR"},

@@ -1,15 +1,19 @@
 package kubernetes_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mooring/tests/contract/target"
 )
 
-// testPlugin kills the node's plugin, and has helm put another one in its place, while a pod writes: the mounts are the kernel's, and go on.
+// testPlugin kills the node's plugin, has helm put another one in its place, and has it uninstall and install the whole release, while a pod writes:
+// the mounts are the kernel's, and go on. What is installed at the end knows them, and unmounts them when the pods go.
 func testPlugin(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	namespace := c.namespace(t)
 	c.writers(t, namespace, "first")
@@ -44,6 +48,12 @@ func testPlugin(t *testing.T, c *cluster) { //nolint:thelper // a test of its ow
 	if now := c.container(t, "manila-node", ""); now.pod == plugin.pod {
 		t.Errorf("helm upgrade has left %s in place", now.pod)
 	}
+	values := c.values(t)
+	outage("the uninstallation", func() {
+		c.uninstallRelease(t.Context(), t, release)
+		c.nothingOf(t, release)
+	})
+	outage("the installation", func() { c.installRelease(t, release, values) })
 
 	c.writers(t, namespace, "second")
 	c.remove(t.Context(), t, namespace, "first")
@@ -67,4 +77,30 @@ func (c *cluster) upgrade(t *testing.T, values ...string) {
 		"--set", strings.Join(values, ","), "--wait", "--timeout", "5m"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// values are those with which the release is installed.
+func (c *cluster) values(t *testing.T) (values map[string]any) {
+	t.Helper()
+	out, err := c.tryHelm(t.Context(), "", "get", "values", release, "-n", release, "-o", "json")
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &values)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
+// nothingOf waits until no object has the label of a release.
+func (c *cluster) nothingOf(t *testing.T, release string) {
+	t.Helper()
+	kinds := strings.Join(strings.Fields(c.kubectl(t, "api-resources", "--verbs=list,delete", "-o", "name")), ",")
+	target.Eventually(t, "nothing of the release is left", func() bool {
+		left := c.kubectl(t, "get", kinds, "--all-namespaces", "-l", "app.kubernetes.io/instance="+release, "-o", "name")
+		if left != "" {
+			t.Logf("still there: %s", strings.Join(strings.Fields(left), ", "))
+		}
+		return left == ""
+	})
 }
