@@ -128,9 +128,11 @@ pack_busybox() { # pack_busybox NAME ENTRYPOINT...
   mkdir -p "$root/bin" "$root/tmp"; chmod 1777 "$root/tmp"
   cp /bin/busybox "$root/bin/"
   for applet in $(/bin/busybox --list); do [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"; done
-  if [ "$name" = busybox ]; then                       # its own wget, linked statically, crashes
-    rm "$root/bin/wget"; cp /usr/bin/wget "$root/bin/"
-    while read -r library; do install -D -m 0755 "$library" "$root$library"; done < <(ldd /usr/bin/wget | grep -oE '/[^ ]+')
+  # Its own wget, linked statically, crashes, and its shell runs nothing else of that name.
+  if [ "$name" = busybox ]; then
+    rm "$root"/bin/{wget,sh}
+    cp /usr/bin/wget "$root/bin/"; cp /bin/dash "$root/bin/sh"
+    while read -r library; do install -D -m 0755 "$library" "$root$library"; done < <(ldd /usr/bin/wget /bin/dash | grep -oE '/[^ :]+ ' | sort -u)
   fi
   for applet in "$@"; do entrypoint+=(-entrypoint "$applet"); done
   "$BIN/ocitar" -name "lab.local/$name:1" "${entrypoint[@]}" -out "$IMAGES/$name.tar" "$root"
