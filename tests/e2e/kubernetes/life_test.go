@@ -26,14 +26,14 @@ func testLife(t *testing.T, c *cluster, kind string) { //nolint:thelper // a tes
 	lap := stopwatch(t)
 	c.example(t, namespace, kind+".yaml")
 	c.ready(t, namespace, writer)
-	sum := c.sh(t, namespace, writer, "cd /data && dd if=/dev/urandom of=bytes bs=64k count=32 2>/dev/null && sync && sha256sum bytes")
+	sum := c.sh(t, namespace, writer, "cd /data && dd if=/dev/urandom of=bytes bs=64k count=32 conv=fsync 2>/dev/null && sha256sum bytes")
 	lap("made, mounted and written")
 
 	c.example(t, namespace, "snapshot.yaml", kinds...)
 	snapshot := "volumesnapshot/shared-" + kind + "-today"
 	c.kubectl(t, "wait", "--for=jsonpath={.status.readyToUse}=true", snapshot, "-n", namespace, "--timeout=120s")
 	lap("snapshot ready")
-	c.sh(t, namespace, writer, "date >/data/after && sync")
+	c.sh(t, namespace, writer, "date >/data/after && sync /data/after")
 	c.example(t, namespace, "clone.yaml", kinds...)
 	c.apply(t, "reader.yaml", map[string]string{"NAMESPACE": namespace, "POD": "reads-clone", "CLAIM": "cloned-" + kind, "NODE": node})
 

@@ -36,7 +36,7 @@ func testStatic(t *testing.T, c *cluster) { //nolint:thelper // a test of its ow
 	if got := c.sh(t, namespace, pod, "cat /data/bytes"); got != written {
 		t.Errorf("the pod reads %q; %q was written before", got, written)
 	}
-	date := c.sh(t, namespace, pod, "sync; cat /data/dates")
+	date := c.sh(t, namespace, pod, "sync /data/dates; cat /data/dates")
 
 	c.kubectl(t, "delete", "pod/"+pod, "persistentvolumeclaim/"+name, "-n", namespace, "--wait", "--timeout=90s")
 	c.kubectl(t, "delete", "persistentvolume", name, "--wait", "--timeout=60s")

@@ -49,11 +49,11 @@ func testNFSTakeover(t *testing.T, c *cluster) { //nolint:thelper // a test of i
 	}
 	c.ready(t, namespace, "old")
 	lap("the old volume is mounted")
-	if got := c.sh(t, namespace, "old", "date >/data/after && sync && cat /data/bytes"); got != written {
+	if got := c.sh(t, namespace, "old", "date >/data/after && sync /data/after && cat /data/bytes"); got != written {
 		t.Errorf("the pod reads %q; %q was written before", got, written)
 	}
 	c.ready(t, namespace, "new")
-	c.sh(t, namespace, "new", "date >/data/new && sync")
+	c.sh(t, namespace, "new", "date >/data/new && sync /data/new")
 	lap("a new one of the old class is mounted")
 	c.kubectl(t, "patch", "persistentvolumeclaim/old", "-n", namespace, "--type=merge", "-p", `{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}`)
 	target.Eventually(t, "the old volume is grown", func() bool {
