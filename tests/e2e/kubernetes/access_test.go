@@ -18,7 +18,7 @@ import (
 func testNFSReaders(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	namespace, manila := c.namespace(t), c.manila(t, "demo")
 	c.apply(t, "read-only.yaml", map[string]string{"NAMESPACE": namespace, "CLASS": "manila-nfs"})
-	volume := c.bound(t, namespace)
+	volume := c.bound(t, namespace, "data")
 	share := c.handle(t, volume)
 	if got := granted(t, manila, share); len(got) > 0 {
 		t.Errorf("before there is a pod, the share has the rules %q", got)
@@ -48,11 +48,11 @@ func testNFSReaders(t *testing.T, c *cluster) { //nolint:thelper // a test of it
 	awaitGranted(t, manila, share)
 }
 
-// bound waits until the claim "data" has a volume, and returns its name.
-func (c *cluster) bound(t *testing.T, namespace string) string {
+// bound waits until a claim has a volume, and returns its name.
+func (c *cluster) bound(t *testing.T, namespace, claim string) string {
 	t.Helper()
-	c.kubectl(t, "wait", "--for=jsonpath={.status.phase}=Bound", "persistentvolumeclaim/data", "-n", namespace, "--timeout=120s")
-	return c.volume(t, namespace, "data")
+	c.kubectl(t, "wait", "--for=jsonpath={.status.phase}=Bound", "persistentvolumeclaim/"+claim, "-n", namespace, "--timeout=5m")
+	return c.volume(t, namespace, claim)
 }
 
 // onlyReads holds a pod to reading.

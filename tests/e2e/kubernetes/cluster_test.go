@@ -31,9 +31,10 @@ const (
 	fuseNode  = "host" // the one whose kernel has neither
 	taint     = "manila.csi.openstack.org/agent-not-ready"
 
-	// The release beside it, which takes over, and the Secret that volumes and classes of cloud-provider-openstack name.
+	// The release beside it, which takes over, and what volumes of cloud-provider-openstack name.
 	nfsRelease     = release + "-nfs"
 	takeoverSecret = "csi-manila-secrets"
+	takeoverClass  = "csi-manila-nfs"
 )
 
 // cluster is the running Kubernetes, and the cloud of the release in it.
@@ -75,8 +76,13 @@ func openCluster(t *testing.T) *cluster {
 	return c
 }
 
+// atMost is how long a program may take: longer than any that is told to wait.
+const atMost = 10 * time.Minute
+
 // run runs a program and returns what it says.
 func run(ctx context.Context, stdin, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
@@ -169,6 +175,18 @@ func (c *cluster) cloudSecret(t *testing.T, namespace string) {
 	}
 }
 
+// tenantSecret makes a Secret with a tenant's credential, in the words of cloud-provider-openstack. It goes by stdin: arguments are in errors.
+func (c *cluster) tenantSecret(t *testing.T, namespace, name, tenant string) {
+	t.Helper()
+	var text strings.Builder
+	for key, value := range c.cloud.Secret(t, tenant) {
+		fmt.Fprintf(&text, "%s=%s\n", key, value)
+	}
+	if _, err := c.try(t.Context(), text.String(), "create", "secret", "generic", name, "-n", namespace, "--from-env-file=/dev/stdin"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // logsIfFailed shows what pods of a namespace said.
 func (c *cluster) logsIfFailed(t *testing.T, namespace string) {
 	t.Helper()
@@ -191,7 +209,7 @@ func (c *cluster) namespace(t *testing.T) string {
 	name := target.Unique(t)
 	c.kubectl(t, "create", "namespace", name)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), target.Patience)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), atMost) // each command has a bound of its own
 		defer cancel()
 		if t.Failed() {
 			for _, what := range []string{"events", "pods,persistentvolumeclaims,persistentvolumes,volumeattachments,volumesnapshots"} {
@@ -238,7 +256,7 @@ func (c *cluster) install(t *testing.T, values map[string]any) {
 		c.kubectl(t, "create", "namespace", namespace)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*target.Patience)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), atMost)
 		defer cancel()
 		if t.Failed() {
 			for _, component := range []string{"manila-controller", "manila-node", "manila-node-fuse", "kms", "dns"} {
@@ -251,11 +269,7 @@ func (c *cluster) install(t *testing.T, values map[string]any) {
 	// one node is like those that autoscalers make: nothing but DaemonSets comes there before the node plugin has taken the taint off
 	c.kubectl(t, "taint", "node", node, taint+":NoSchedule", "--overwrite")
 	c.kubectl(t, "create", "secret", "generic", "mooring-cloud", "-n", release, "--from-file=clouds.yaml="+c.cloud.CloudsFile())
-	args := []string{"create", "secret", "generic", takeoverSecret, "-n", "default"}
-	for key, value := range c.cloud.Secret(t, "demo") {
-		args = append(args, "--from-literal="+key+"="+value)
-	}
-	c.kubectl(t, args...)
+	c.tenantSecret(t, "default", takeoverSecret, "demo")
 	c.installRelease(t, release, values)
 	target.Eventually(t, "the startup taint is off the node", func() bool {
 		return !strings.Contains(c.kubectl(t, "get", "node", node, "-o", "jsonpath={.spec.taints[*].key}"), taint)
@@ -271,7 +285,7 @@ func (c *cluster) installRelease(t *testing.T, name string, values map[string]an
 	}
 	began := time.Now()
 	args = append([]string{"install", name, root + "/charts/mooring", "-n", release, "--wait", "--timeout", "5m"}, append(args, "--values", "-")...)
-	if _, err := c.tryHelm(t.Context(), string(data), args...); err != nil {
+	if _, err := c.tryHelm(context.WithoutCancel(t.Context()), string(data), args...); err != nil {
 		pods, _ := c.try(context.WithoutCancel(t.Context()), "", "get", "pods,events", "-n", release, "-o", "wide")
 		t.Fatal(err, pods)
 	}
@@ -290,7 +304,7 @@ func (c *cluster) uninstall(ctx context.Context, t *testing.T) {
 	for _, name := range []string{nfsRelease, release} {
 		c.uninstallRelease(ctx, t, name)
 	}
-	for _, left := range [][]string{{"namespace", release, cephKeys}, {"secret", takeoverSecret, "-n", "default"}} {
+	for _, left := range [][]string{{"namespace", release, cephKeys}, {"secret", takeoverSecret, "-n", "default"}, {"storageclass", takeoverClass}} {
 		if _, err := c.try(ctx, "", append([]string{"delete", "--ignore-not-found", "--wait", "--timeout=90s"}, left...)...); err != nil {
 			t.Error(err)
 		}

@@ -39,7 +39,7 @@ func (c *cluster) containers(t *testing.T, component string) (found []container)
 			} `json:"status"`
 		} `json:"items"`
 	}
-	if err := json.Unmarshal([]byte(c.kubectl(t, "get", "pods", "-n", release, "-l", "app.kubernetes.io/component="+component, "-o", "json")), &list); err != nil {
+	if err := json.Unmarshal([]byte(c.kubectl(t, "get", "pods", "-n", release, "-l", labels(component), "-o", "json")), &list); err != nil {
 		t.Fatal(err)
 	}
 	for _, pod := range list.Items {
@@ -51,6 +51,11 @@ func (c *cluster) containers(t *testing.T, component string) (found []container)
 		}
 	}
 	return found
+}
+
+// labels select a component of the release, and not those of a release beside it.
+func labels(component string) string {
+	return "app.kubernetes.io/instance=" + release + ",app.kubernetes.io/component=" + component
 }
 
 // container is the only one of a component, or the one of a pod.

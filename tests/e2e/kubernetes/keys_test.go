@@ -8,9 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -109,23 +107,22 @@ func (k *keys) values() map[string]any {
 }
 
 // configure restarts kube-apiserver with the given providers for Secrets.
-func (k *keys) configure(ctx context.Context, t *testing.T, providers ...string) {
+func (k *keys) configure(ctx context.Context, t *testing.T, providers ...string) error {
 	t.Helper()
 	file := filepath.Join(k.dir, "encryption.yaml")
 	text := "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [secrets]\n  providers:\n  - " + strings.Join(providers, "\n  - ") + "\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	restartServer(ctx, t, "--encryption-provider-config="+file)
+	return restartServer(ctx, t, "--encryption-provider-config="+file)
 }
 
-func restartServer(ctx context.Context, t *testing.T, flags ...string) {
+func restartServer(ctx context.Context, t *testing.T, flags ...string) error {
 	t.Helper()
 	began := time.Now()
-	if _, err := run(ctx, "", labScript, append([]string{"kubernetes", "apiserver", "restart"}, flags...)...); err != nil {
-		t.Fatal(err)
-	}
+	_, err := run(ctx, "", labScript, append([]string{"kubernetes", "apiserver", "restart"}, flags...)...)
 	t.Logf("kube-apiserver restarted in %v", time.Since(began).Round(100*time.Millisecond))
+	return err
 }
 
 // testKeys has a real kube-apiserver encrypt with the plugin on its node, through a rotation, and through an outage of Barbican in which first
@@ -140,20 +137,30 @@ func testKeys(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	}
 	defer func() { _ = etcd.Close() }()
 	s := &secretStore{c: c, etcd: etcd, namespace: c.namespace(t)}
-	toClear := sync.OnceFunc(func() { k.configure(context.WithoutCancel(t.Context()), t, identity, kms) })
+	configure := func(providers ...string) {
+		t.Helper()
+		if err := k.configure(t.Context(), t, providers...); err != nil {
+			t.Fatal(err)
+		}
+	}
 	defer func() { // all in clear again, and the lab as it was: the keyring goes away with the test
 		ctx := context.WithoutCancel(t.Context())
-		toClear()
-		all, err := c.try(ctx, "", "get", "secrets", "--all-namespaces", "-o", "json")
+		err := k.configure(ctx, t, identity, kms)
+		all := ""
+		if err == nil {
+			all, err = c.try(ctx, "", "get", "secrets", "--all-namespaces", "-o", "json")
+		}
 		if err == nil {
 			_, err = c.try(ctx, all, "replace", "-f", "-")
+		}
+		if err == nil {
+			err = restartServer(ctx, t)
 		}
 		if err != nil {
 			t.Error(err)
 		}
-		restartServer(ctx, t)
 	}()
-	k.configure(t.Context(), t, kms, identity)
+	configure(kms, identity)
 	s.write(t, "before")
 	s.check(t, "before", k.made.Key.KeyID)
 	active := k.rotate(t, s)
@@ -161,9 +168,13 @@ func testKeys(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	s.check(t, "after", active)
 	s.read(t, "before")
 
-	back := c.stopBarbican(t)
-	defer back()
-	k.configure(t.Context(), t, kms, identity) // it forgets all keys that it had from the plugin
+	signal(t, c.daemon(t, "barbican"), syscall.SIGKILL)
+	t.Cleanup(func() {
+		if t.Failed() {
+			startCloud(context.WithoutCancel(t.Context()), t)
+		}
+	})
+	configure(kms, identity) // it forgets all keys that it had from the plugin
 	s.write(t, "away")
 	s.check(t, "away", active)
 	s.read(t, "before", "after", "away")
@@ -175,7 +186,7 @@ func testKeys(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	s.read(t, "before", "after", "away") // with what kube-apiserver has kept
 	s.health(t, false)
 
-	back()
+	startCloud(t.Context(), t)
 	began := time.Now()
 	target.Eventually(t, "the plugin has its keys", func() bool { _, err := k.status(t); return err == nil })
 	t.Logf("the plugin served %v after the cloud was all back", time.Since(began).Round(100*time.Millisecond))
@@ -183,7 +194,7 @@ func testKeys(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	t.Logf("kube-apiserver was ready %v after the cloud was all back", time.Since(began).Round(100*time.Millisecond))
 	s.write(t, "back")
 	s.check(t, "back", active)
-	toClear() // it has to ask the plugin for all keys again
+	configure(kms, identity) // it has to ask the plugin for all keys again
 	s.read(t, "before", "after", "away", "back")
 }
 
@@ -213,33 +224,6 @@ func (k *keys) rotate(t *testing.T, s *secretStore) (keyID string) {
 func (k *keys) status(t *testing.T) (string, error) {
 	t.Helper()
 	return run(t.Context(), "", filepath.Join(process.Programs(t), "mooring"), "keys", "status", "--round-trip", "--endpoint", "unix://"+k.dir+"/kms.sock")
-}
-
-// stopBarbican kills it. What it returns starts it again, which takes effect once.
-func (c *cluster) stopBarbican(t *testing.T) (back func()) {
-	t.Helper()
-	data, err := os.ReadFile(c.cloud.Lab(t).Daemons["barbican"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// a pid file may be older than the machine
-	if mark, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)); err != nil || !bytes.Contains(mark, []byte("/openstack/barbican\x00")) {
-		t.Fatalf("process %d is not Barbican: %v", pid, err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	return sync.OnceFunc(func() {
-		began := time.Now()
-		if _, err := run(context.WithoutCancel(t.Context()), "", labScript, "openstack", "up"); err != nil {
-			t.Error(err)
-		}
-		t.Logf("the cloud is all back after %v", time.Since(began).Round(100*time.Millisecond))
-	})
 }
 
 // restartPlugin deletes the plugin's pod, and waits for the next one to run.

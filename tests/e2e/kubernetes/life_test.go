@@ -31,7 +31,7 @@ func testLife(t *testing.T, c *cluster, kind string) { //nolint:thelper // a tes
 
 	c.example(t, namespace, "snapshot.yaml", kinds...)
 	snapshot := "volumesnapshot/shared-" + kind + "-today"
-	c.kubectl(t, "wait", "--for=jsonpath={.status.readyToUse}=true", snapshot, "-n", namespace, "--timeout=120s")
+	c.kubectl(t, "wait", "--for=jsonpath={.status.readyToUse}=true", snapshot, "-n", namespace, "--timeout=5m")
 	lap("snapshot ready")
 	c.sh(t, namespace, writer, "date >/data/after && sync /data/after")
 	c.example(t, namespace, "clone.yaml", kinds...)
@@ -56,11 +56,11 @@ func testLife(t *testing.T, c *cluster, kind string) { //nolint:thelper // a tes
 	lap("grown")
 	size := ""
 	target.Eventually(t, "the pod sees the new size", func() bool {
-		size = strings.Fields(c.sh(t, namespace, writer, "df -Pk /data | tail -n 1"))[1]
+		size = c.sh(t, namespace, writer, "df -Pk /data | awk 'END {print $2}'")
 		return size == "2097152"
 	})
 	lap("seen by the pod")
-	share := c.handle(t, c.field(t, namespace, "persistentvolumeclaim/"+claim, ".spec.volumeName"))
+	share := c.handle(t, c.volume(t, namespace, claim))
 	if made, err := shares.Get(t.Context(), c.manila(t, "demo"), share).Extract(); err != nil || made.Size != 2 {
 		t.Errorf("Manila says of the grown share: %+v, %v", made, openstack.Wrap(err))
 	}

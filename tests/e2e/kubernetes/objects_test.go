@@ -15,8 +15,9 @@ import (
 )
 
 // TestObjects asks a real API server about every object that there is: it takes them all, strictly, and the record of its OpenAPI documents
-// with which the chart is tested elsewhere is what it says. It needs no release, and comes before one: cases there remove custom resources.
-func TestObjects(t *testing.T) { //nolint:paralleltest,tparallel // see above
+// with which the chart is tested elsewhere is what it says. It needs no release.
+func TestObjects(t *testing.T) {
+	t.Parallel()
 	c := openCluster(t)
 	c.define(t, snapshotResources(), dnsResources(), gatewayResources(), prometheusResources())
 	all := map[string][]*unstructured.Unstructured{}

@@ -32,40 +32,33 @@ func testQuota(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 			t.Error(err)
 		}
 	})
-	args := []string{"create", "secret", "generic", quotaSecret, "-n", release}
-	for key, value := range c.cloud.Secret(t, "quota") {
-		args = append(args, "--from-literal="+key+"="+value)
-	}
-	c.kubectl(t, args...)
+	c.tenantSecret(t, release, quotaSecret, "quota")
 	c.apply(t, "quota.yaml", map[string]string{"CLASS": namespace, "SECRET": quotaSecret, "RELEASE": release})
 	claim := func(name string) {
 		c.apply(t, "claim.yaml", map[string]string{"CLASS": namespace, "NAMESPACE": namespace, "CLAIM": name, "SIZE": "2Gi"})
 	}
-	bound := func(name string) {
-		c.kubectl(t, "wait", "--for=jsonpath={.status.phase}=Bound", "persistentvolumeclaim/"+name, "-n", namespace, "--timeout=120s")
-	}
 	told := func(name, reason string) {
 		text := ""
-		target.Eventually(t, "an event "+reason+" of the claim "+name, func() bool {
-			text = c.kubectl(t, "get", "events", "-n", namespace, "--field-selector", "reason="+reason+",involvedObject.name="+name, "-o", "jsonpath={.items[*].message}")
-			return text != ""
+		target.Eventually(t, "an event "+reason+" of the claim "+name+" that says what is used up, and what to do", func() bool {
+			text = strings.ToLower(c.kubectl(t, "get", "events", "-n", namespace, "--field-selector", "reason="+reason+",involvedObject.name="+name, "-o", "jsonpath={.items[*].message}"))
+			for _, word := range []string{"resourceexhausted", "quota", "gigabytes", "req-", "quota is raised"} {
+				if !strings.Contains(text, word) {
+					return false
+				}
+			}
+			return true
 		})
 		t.Log(text)
-		for _, word := range []string{"ResourceExhausted", "quota", "gigabytes", "req-", "quota is raised"} {
-			if !strings.Contains(strings.ToLower(text), strings.ToLower(word)) {
-				t.Errorf("the event %s of %s does not say %q: %s", reason, name, word, text)
-			}
-		}
 	}
 	claim("fits")
-	bound("fits")
+	c.bound(t, namespace, "fits")
 	if got := volumesOf(t, client); len(got) != 1 || got[0].Size != 2 {
 		t.Errorf("the tenant of the class's secret has %+v", got)
 	}
 	claim("too-much")
 	told("too-much", "ProvisioningFailed")
 	c.kubectl(t, "delete", "persistentvolumeclaim/fits", "-n", namespace, "--wait", "--timeout=90s")
-	bound("too-much") // once there is room
+	c.bound(t, namespace, "too-much") // once there is room
 	c.kubectl(t, "patch", "persistentvolumeclaim/too-much", "-n", namespace, "--type=merge", "-p", `{"spec":{"resources":{"requests":{"storage":"4Gi"}}}}`)
 	told("too-much", "VolumeResizeFailed")
 }

@@ -16,7 +16,6 @@ import (
 func expectedRefusals() map[string]string {
 	return map[string]string{
 		"manila-controller cluster groupsnapshot.storage.k8s.io/volumegroupsnapshotcontents list": "csi-snapshotter asks whether there are group snapshots, and goes on without them",
-		"manila-controller cluster snapshot.storage.k8s.io/volumesnapshots list":                  "csi-provisioner asks whether it may tidy snapshots up, which it need not do without manila.snapshots",
 	}
 }
 

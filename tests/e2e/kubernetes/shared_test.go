@@ -1,16 +1,12 @@
 package kubernetes_test
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
 
 	"mooring/tests/contract/target"
@@ -31,43 +27,22 @@ func testShared(t *testing.T, c *cluster) { //nolint:thelper // a test of its ow
 	volume := c.volume(t, namespace, "data")
 	share := c.handle(t, volume)
 	for name, fsType := range types {
-		c.mountedAs(t, name, volume, fsType)
+		c.mountedAs(t, name, volume, share, fsType)
 	}
 	c.cephSecret(t, volume, share)
 
 	bytesCross(t, c, namespace)
-	locksHold(t, c, namespace, volume)
+	locksHold(t, c, namespace, volume, share)
 
 	c.kubectl(t, "delete", "pods", "--all", "-n", namespace, "--wait", "--timeout=90s")
 	for name := range types {
-		if left := c.mountsOn(t, name, volume); len(left) > 0 {
-			t.Errorf("still mounted on %s: %d", name, len(left))
-		}
+		c.unmountedFrom(t, name, volume, share)
 	}
 	c.kubectl(t, "delete", "persistentvolumeclaim", "data", "-n", namespace, "--wait", "--timeout=90s")
-	manila := c.manila(t, "demo")
-	target.Eventually(t, "the share is deleted", func() bool {
-		_, err := shares.Get(t.Context(), manila, share).Extract()
-		return gophercloud.ResponseCodeIs(err, http.StatusNotFound)
-	})
+	c.shareGone(t, share)
 	target.Eventually(t, "the Secret is deleted", func() bool {
 		return c.kubectl(t, "get", "secret", volume, "-n", cephKeys, "--ignore-not-found", "-o", "name") == ""
 	})
-}
-
-// mountedAs looks into a node's /proc/mounts: the volume is staged there and in a pod, by the client that makes mounts of that type.
-func (c *cluster) mountedAs(t *testing.T, node, volume, fsType string) {
-	t.Helper()
-	mounts := c.mountsOn(t, node, volume)
-	for _, m := range mounts {
-		t.Log(node, hideSecret(m))
-		if got := strings.Fields(m)[2]; got != fsType {
-			t.Errorf("the kernel of node %s says %s, not %s", node, got, fsType)
-		}
-	}
-	if len(mounts) < 2 {
-		t.Errorf("node %s has %d mounts of %s", node, len(mounts), volume)
-	}
 }
 
 // cephSecret is the Secret of a CephFS volume: it has the user and the key of an access rule of the share.
@@ -112,9 +87,15 @@ func bytesCross(t *testing.T, c *cluster, namespace string) {
 }
 
 // locksHold takes a lock through the kernel's client, which keeps ceph-fuse out until it is given back. Busybox has no flock, the nodes do.
-func locksHold(t *testing.T, c *cluster, namespace, volume string) {
+func locksHold(t *testing.T, c *cluster, namespace, volume, share string) {
 	t.Helper()
-	lock := func(node string) string { return strings.Fields(c.mountsOn(t, node, volume)[0])[1] + "/lock" }
+	lock := func(node string) string {
+		mounts := c.mountTable(t, node, "/proc/mounts", volume, share)
+		if len(mounts) == 0 {
+			t.Fatalf("node %s does not mount %s", node, volume)
+		}
+		return strings.Fields(mounts[0])[1] + "/lock"
+	}
 	here, there := lock(node), lock(fuseNode)
 	holder := make(chan error, 1)
 	go func() {
@@ -147,16 +128,4 @@ func (c *cluster) secret(t *testing.T, namespace, name string) (data map[string]
 		t.Fatal(err)
 	}
 	return data
-}
-
-// mountsOn are the lines of a node's /proc/mounts about a volume: where it is staged, and in its pods.
-func (c *cluster) mountsOn(t *testing.T, node, volume string) (lines []string) {
-	t.Helper()
-	sum := sha256.Sum256([]byte(c.handle(t, volume)))
-	for line := range strings.Lines(c.on(t, node, "cat /proc/mounts")) {
-		if strings.Contains(line, volume) || strings.Contains(line, hex.EncodeToString(sum[:])) {
-			lines = append(lines, strings.TrimSpace(line))
-		}
-	}
-	return lines
 }

@@ -35,7 +35,8 @@ func alone() []testCase {
 		{"plugin", testPlugin},
 		{"away", testAway},
 		{"rights", testRights}, // before other cases make the release go, and its roles before its pods
-		{"keys", testKeys},     // the last: it restarts kube-apiserver
+		{"release", testRelease},
+		{"keys", testKeys}, // the last: it restarts kube-apiserver
 	}
 }
 

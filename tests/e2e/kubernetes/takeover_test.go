@@ -15,16 +15,21 @@ import (
 )
 
 // testNFSTakeover installs a release under the plugin's driver name for NFS, by the example for it, into a cluster that has a volume and a class of
-// the plugin. Only the port is another one than the example's: the main release has that, which is in no cluster where the plugin ran.
+// the plugin. The port is another one than the chart's: the main release has that.
 func testNFSTakeover(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
-	const class = "csi-manila-nfs"
 	old := takeover.NewOrigin(t, c.cloud, c.id).Volume(t, "nfs-dynamic")
 	server, path := export(t, c.manila(t, "demo"), old.Share)
 	written := writeByNFS(t, server, path)
-	t.Cleanup(func() { c.uninstallRelease(context.WithoutCancel(t.Context()), t, nfsRelease) }) // after its volumes
+	t.Cleanup(func() { // after its volumes
+		ctx := context.WithoutCancel(t.Context())
+		if _, err := c.try(ctx, "", "delete", "persistentvolume", old.PV.Name, "--ignore-not-found", "--wait", "--timeout=2m"); err != nil {
+			t.Error(err)
+		}
+		c.uninstallRelease(ctx, t, nfsRelease)
+	})
 	namespace := c.namespace(t)
 	t.Cleanup(func() {
-		if _, err := c.try(context.WithoutCancel(t.Context()), "", "delete", "storageclass", class, "--ignore-not-found"); err != nil {
+		if _, err := c.try(context.WithoutCancel(t.Context()), "", "delete", "storageclass", takeoverClass, "--ignore-not-found"); err != nil {
 			t.Error(err)
 		}
 	})
@@ -34,7 +39,7 @@ func testNFSTakeover(t *testing.T, c *cluster) { //nolint:thelper // a test of i
 		t.Fatal(err)
 	}
 	c.applyText(t, string(text))
-	c.apply(t, "takeover.yaml", map[string]string{"CLASS": class, "DRIVER": takeover.NFS, "TYPE": "cephfs-nfs", "NAMESPACE": namespace, "VOLUME": old.PV.Name})
+	c.apply(t, "takeover.yaml", map[string]string{"CLASS": takeoverClass, "DRIVER": takeover.NFS, "TYPE": "cephfs-nfs", "NAMESPACE": namespace, "VOLUME": old.PV.Name})
 
 	lap := stopwatch(t)
 	where := map[string]any{"nodeSelector": map[string]any{"kubernetes.io/hostname": node}, "adminPort": 9829}
@@ -60,7 +65,7 @@ func testNFSTakeover(t *testing.T, c *cluster) { //nolint:thelper // a test of i
 		return c.field(t, namespace, "persistentvolumeclaim/old", ".status.capacity.storage") == "2Gi"
 	})
 	lap("grown")
-	made := c.field(t, namespace, "persistentvolumeclaim/new", ".spec.volumeName")
+	made := c.volume(t, namespace, "new")
 	c.kubectl(t, "delete", "pods,persistentvolumeclaims", "--all", "-n", namespace, "--wait", "--timeout=90s")
 	c.kubectl(t, "wait", "--for=delete", "persistentvolume/"+old.PV.Name, "persistentvolume/"+made, "--timeout=5m")
 	if _, err := shares.Get(t.Context(), c.manila(t, "demo"), old.Share).Extract(); !gophercloud.ResponseCodeIs(err, http.StatusNotFound) {

@@ -30,49 +30,65 @@ func testVolume(t *testing.T, c *cluster, class, fsType string, read reader) { /
 	namespace := c.namespace(t)
 	c.apply(t, "volume.yaml", map[string]string{"NAMESPACE": namespace, "CLASS": class, "NODE": node})
 	t.Logf("pod ready after %v, its share being made meanwhile", c.ready(t, namespace, "writer").Round(100*time.Millisecond))
-	volume := c.kubectl(t, "get", "persistentvolumeclaim", "data", "-n", namespace, "-o", "jsonpath={.spec.volumeName}")
-	if mounts := c.mounts(t, volume); len(mounts) == 0 {
-		t.Errorf("/proc/mounts of node %s does not have %s", node, volume)
-	} else {
-		for _, m := range mounts {
-			t.Log(hideSecret(m))
-			if fields := strings.Fields(m); fields[2] != fsType {
-				t.Errorf("the kernel says %s, not %s", fields[2], fsType)
-			}
-		}
-	}
+	volume := c.volume(t, namespace, "data")
+	share := c.handle(t, volume)
+	c.mountedAs(t, node, volume, share, fsType)
 
 	wrote := strings.Fields(c.kubectl(t, "exec", "writer", "-n", namespace, "--", "sha256sum", "/data/bytes"))[0]
 	manila := c.manila(t, "demo")
-	share := c.kubectl(t, "get", "persistentvolume", volume, "-o", "jsonpath={.spec.csi.volumeHandle}")
 	data := read(t, c, manila, share)
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != wrote {
 		t.Errorf("another client reads %d other bytes", len(data))
 	}
 
 	c.kubectl(t, "delete", "pod/writer", "persistentvolumeclaim/data", "-n", namespace, "--wait", "--timeout=90s")
+	c.shareGone(t, share)
+	target.Eventually(t, "the volume is deleted", func() bool {
+		return c.kubectl(t, "get", "persistentvolume", volume, "--ignore-not-found", "-o", "name") == ""
+	})
+	c.unmountedFrom(t, node, volume, share)
+}
+
+// shareGone waits until Manila has deleted a share.
+func (c *cluster) shareGone(t *testing.T, share string) {
+	t.Helper()
+	manila := c.manila(t, "demo")
 	target.Eventually(t, "the share is deleted", func() bool {
 		_, err := shares.Get(t.Context(), manila, share).Extract()
 		return gophercloud.ResponseCodeIs(err, http.StatusNotFound)
 	})
-	target.Eventually(t, "the volume is deleted", func() bool {
-		return c.kubectl(t, "get", "persistentvolume", volume, "--ignore-not-found", "-o", "name") == ""
-	})
-	if left := c.mounts(t, volume); len(left) > 0 {
-		t.Errorf("still mounted: %d", len(left))
+}
+
+// mountedAs looks into a node's /proc/mounts: the volume is staged there and in a pod, by the client that makes mounts of that type.
+func (c *cluster) mountedAs(t *testing.T, node, volume, share, fsType string) []string {
+	t.Helper()
+	mounts := c.mountTable(t, node, "/proc/mounts", volume, share)
+	for _, m := range mounts {
+		t.Log(node, hideSecret(m))
+		if got := strings.Fields(m)[2]; got != fsType {
+			t.Errorf("the kernel of node %s says %s, not %s", node, got, fsType)
+		}
 	}
+	if len(mounts) < 2 {
+		t.Errorf("node %s has %d mounts of %s", node, len(mounts), volume)
+	}
+	return mounts
 }
 
-// mounts are the lines of the node's /proc/mounts about a volume: where it is staged, and in its pods.
-func (c *cluster) mounts(t *testing.T, volume string) []string {
+// unmountedFrom waits until a node has nothing of a volume mounted: kubelet unstages after the last pod is gone.
+func (c *cluster) unmountedFrom(t *testing.T, node, volume, share string) {
 	t.Helper()
-	return c.mountTable(t, "/proc/mounts", volume)
+	target.Eventually(t, "nothing of "+volume+" is mounted on "+node, func() bool { return len(c.mountTable(t, node, "/proc/mounts", volume, share)) == 0 })
 }
 
-// mountTable are the lines about a volume in one of the files by which the node's kernel tells what is mounted.
-func (c *cluster) mountTable(t *testing.T, file, volume string) (lines []string) {
+// mountTable are the lines about a volume in one of the files by which a node's kernel tells what is mounted: where it is staged, in a directory
+// named after its share, and in its pods.
+func (c *cluster) mountTable(t *testing.T, node, file, volume, share string) (lines []string) {
 	t.Helper()
-	sum := sha256.Sum256([]byte(c.handle(t, volume)))
+	if share == "" {
+		t.Fatalf("the volume %s has no share", volume)
+	}
+	sum := sha256.Sum256([]byte(share))
 	for line := range strings.Lines(c.on(t, node, "cat "+file)) {
 		if strings.Contains(line, volume) || strings.Contains(line, hex.EncodeToString(sum[:])) {
 			lines = append(lines, strings.TrimSpace(line))
@@ -124,6 +140,9 @@ func export(t *testing.T, manila *gophercloud.ServiceClient, share string) (serv
 	locations, err := shares.ListExportLocations(t.Context(), manila, share).Extract()
 	if err != nil {
 		t.Fatal(openstack.Wrap(err))
+	}
+	if len(locations) == 0 {
+		t.Fatalf("share %s has no export location", share)
 	}
 	at := strings.LastIndex(locations[0].Path, ":/")
 	return locations[0].Path[:at], locations[0].Path[at+1:]

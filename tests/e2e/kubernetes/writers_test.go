@@ -63,7 +63,8 @@ func (c *cluster) volume(t *testing.T, namespace, claim string) string {
 func (c *cluster) mountIDs(t *testing.T, namespace string) (ids []string) {
 	t.Helper()
 	for _, protocol := range protocols() {
-		for _, line := range c.mountTable(t, "/proc/1/mountinfo", c.volume(t, namespace, protocol)) {
+		volume := c.volume(t, namespace, protocol)
+		for _, line := range c.mountTable(t, node, "/proc/1/mountinfo", volume, c.handle(t, volume)) {
 			ids = append(ids, protocol+" "+strings.Fields(line)[0])
 		}
 	}
