@@ -31,7 +31,9 @@ test: build ## unit tests with the race detector, csi-sanity, the contract tests
 	cd tools && go test -shuffle=on ./ocitar ./sbom
 	cd tests && $(TESTENV) CGO_ENABLED=1 go test -race -shuffle=on ./contract/... ./sanity/... ./kill/... ./demo/... ./house/... ./bench/...
 	cd tests && $(TESTENV) go test -count=1 ./footprint/...   # alone, and without the race detector: it measures
-	@if $(MAKE) --no-print-directory $(TOOLS)/helm; then $(MAKE) --no-print-directory chart; else echo "helm can't be built here: the tests of the chart are SKIPPED"; fi
+	@if $(MAKE) --no-print-directory $(TOOLS)/helm; then $(MAKE) --no-print-directory chart; \
+	elif [ -n "$$CI" ]; then echo "helm can't be built, and CI tests the chart"; exit 1; \
+	else echo "helm can't be built here: the tests of the chart are SKIPPED"; fi
 
 external-dns: $(BIN)/external-dns ## ExternalDNS's own program, for tests that run it (minutes)
 $(BIN)/external-dns: tests/go.mod
@@ -51,19 +53,17 @@ e2e-kubernetes: image-tar $(TOOLS)/helm ## the chart on a real, empty Kubernetes
 	@reason=$$(tests/lab/lab kubernetes possible) || { echo "e2e-kubernetes: SKIPPED, $$reason"; exit 0; }; \
 	set -e -o pipefail; lab=tests/lab/lab; \
 	go -C tests/e2e test -count=1 -run '^TestCustomResources$$' ./kubernetes/... >/dev/null; \
-	go -C tests/e2e mod download sigs.k8s.io/external-dns sigs.k8s.io/gateway-api; \
-	go -C tests mod download github.com/kubernetes-csi/external-snapshotter/client/v8; \
 	$$lab kubernetes wipe; \
+	trap '$$lab down' EXIT; \
 	$$lab up; \
 	$(MAKE) --no-print-directory image-fuse-tar; \
 	$$lab kubernetes image $(BIN)/mooring.tar $(BIN)/mooring-fuse.tar >/dev/null; \
-	status=0; $(MAKE) --no-print-directory e2e-kubernetes-tests || status=$$?; \
-	$$lab down; exit $$status
+	$(MAKE) --no-print-directory e2e-kubernetes-tests
 
 # on a lab that stands, with the images that it has; E2E_RUN says which tests
 e2e-kubernetes-tests:
 	@set -o pipefail; tests/lab/lab exec env $(TESTENV) GOPROXY=off MOORING_HELM=$(TOOLS)/helm MOORING_CONTRACT_CLOUDS=$(LAB_DIR)/openstack/clouds.yaml \
-	  MOORING_E2E_KUBERNETES=$(LAB_DIR)/kubernetes/lab.json go -C tests/e2e test -count=1 -timeout 25m -parallel 4 -v $(if $(E2E_RUN),-run '$(E2E_RUN)') ./kubernetes/... 2>&1 | tee $(BIN)/e2e-kubernetes.log
+	  MOORING_E2E_KUBERNETES=$(LAB_DIR)/kubernetes/lab.json go -C tests/e2e test -count=1 -timeout 60m -parallel 4 -v $(if $(E2E_RUN),-run '$(E2E_RUN)') ./kubernetes/... 2>&1 | tee $(BIN)/e2e-kubernetes.log
 
 conformance: ## the ExternalDNS suite against any webhook provider: WEBHOOK_URL=http://… WEBHOOK_ZONE=… [WEBHOOK_CHILD, _REVERSE, _TYPES, _DNS]
 	@[ -n "$(WEBHOOK_URL)" ] && [ -n "$(WEBHOOK_ZONE)" ] || { echo 'usage: make conformance WEBHOOK_URL=http://localhost:8888 WEBHOOK_ZONE=example.com' >&2; exit 2; }
