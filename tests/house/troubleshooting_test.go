@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -91,31 +92,78 @@ func TestTroubleshootingQuotesTheProgram(t *testing.T) {
 	}
 }
 
-// A relative link in a document leads to a file that is there.
+// anchors are what a link can name in a document, as GitHub makes it from headings: in small letters, with hyphens for spaces and without other
+// signs, and with a number when it comes again.
+func anchors(document string) (all []string) {
+	heading, link, sign := regexp.MustCompile(`^ {0,3}#{1,6} +(.*?)[ #]*\n?$`), regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`), regexp.MustCompile(`[^\p{L}\p{M}\p{N}_ -]`)
+	times, fenced := map[string]int{}, false
+	for line := range strings.Lines(document) {
+		if strings.HasPrefix(line, "```") {
+			fenced = !fenced
+		}
+		m := heading.FindStringSubmatch(line)
+		if fenced || m == nil {
+			continue
+		}
+		anchor := strings.ReplaceAll(sign.ReplaceAllString(strings.ToLower(link.ReplaceAllString(m[1], "$1")), ""), " ", "-")
+		times[anchor]++
+		if n := times[anchor]; n > 1 {
+			anchor += "-" + strconv.Itoa(n-1)
+		}
+		all = append(all, anchor)
+	}
+	return all
+}
+
+func TestAnchors(t *testing.T) {
+	t.Parallel()
+	got := anchors("# 2. `mooring keys`: what's not-yet there…\n\n    # indented\n```sh\n# fenced\n```\n## By hand ##\n### By [hand](x.md#y)\n#no\n## A — ÄB_c")
+	want := []string{"2-mooring-keys-whats-not-yet-there", "by-hand", "by-hand-1", "a--äb_c"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// A relative link in a document leads to a file that is there, and to a heading that it has.
 func TestLinksLeadSomewhere(t *testing.T) {
 	t.Parallel()
-	link := regexp.MustCompile(`\]\(([^)#: ]+)(?:#[^)]*)?\)`)
-	found := 0
+	link := regexp.MustCompile(`\]\(([^)#: ]*)(?:#([^)]*))?\)`)
+	files, headings := 0, 0
 	err := filepath.WalkDir(filepath.Join("..", ".."), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
 		if entry.IsDir() && (entry.Name() == "bin" || strings.HasPrefix(entry.Name(), ".") && len(entry.Name()) > 2) {
 			return fs.SkipDir
 		}
-		if err != nil || !strings.HasSuffix(path, ".md") {
-			return err
+		if entry.IsDir() || !strings.HasSuffix(path, ".md") {
+			return nil
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
 		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-			found++
-			if _, err := os.Stat(filepath.Join(filepath.Dir(path), m[1])); err != nil {
+			to, anchor := path, m[2]
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(path), m[1])
+			}
+			files++
+			if _, err := os.Stat(to); err != nil {
 				t.Errorf("%s: %v", path, err)
+				continue
+			}
+			if anchor == "" {
+				continue
+			}
+			headings++
+			if document, err := os.ReadFile(to); err != nil || !slices.Contains(anchors(string(document)), anchor) {
+				t.Errorf("%s: %s has no heading for #%s (%v)", path, to, anchor, err)
 			}
 		}
 		return nil
 	})
-	if err != nil || found < 50 {
-		t.Errorf("%d links, %v", found, err)
+	if err != nil || files < 50 || headings < 15 {
+		t.Errorf("%d links, %d of them to headings, %v", files, headings, err)
 	}
 }
