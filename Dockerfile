@@ -8,7 +8,7 @@ ARG VERSION=dev
 ARG SOURCE_DATE_EPOCH=0
 ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS="-mod=readonly -buildvcs=false"
 WORKDIR /src
-COPY go.mod go.sum ./
+COPY go.mod go.sum LICENSE ./
 RUN go mod download
 COPY cmd cmd
 COPY pkg pkg

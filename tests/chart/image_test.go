@@ -147,13 +147,14 @@ func instructions(t *testing.T) (out [][]string) {
 }
 
 // No container engine is at hand where this runs, so what can be told from the text is: the compiler is the one that go.mod asks
-// for, everything that is copied is there and not ignored, and both images run as the user the chart expects.
+// for, everything that is copied is there and not ignored, the licence too, which the SBOM tells, and both images run as the user the chart expects.
 func TestDockerfile(t *testing.T) {
 	t.Parallel()
 	ignored := strings.Split(file(root, ".dockerignore")(t), "\n")
 	language := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(file(root, "go.mod")(t))[1]
 	stage := ""
 	users := map[string]string{}
+	copied := map[string]bool{}
 	for _, i := range instructions(t) {
 		switch i[0] {
 		case "FROM":
@@ -166,6 +167,7 @@ func TestDockerfile(t *testing.T) {
 				continue
 			}
 			for _, path := range i[1 : len(i)-1] {
+				copied[path] = true
 				if _, err := os.Stat(filepath.Join(root, path)); err != nil {
 					t.Error(err)
 				}
@@ -181,6 +183,9 @@ func TestDockerfile(t *testing.T) {
 		if users[target] != "65532:65532" {
 			t.Errorf("the image %s runs as %q", target, users[target])
 		}
+	}
+	if !copied["LICENSE"] {
+		t.Error("the SBOM would have no licence for mooring itself")
 	}
 	if stage != "static" {
 		t.Errorf("the image that is built without a target is %s", stage)
