@@ -21,7 +21,7 @@ DAEMON_ENV=("CEPH_CONF=$ETC/ceph.conf" "SOFTHSM2_CONF=$ETC/softhsm2.conf" "DBUS_
 database() { echo "mysql+pymysql://root@localhost/$1?charset=utf8&unix_socket=$MYSQL_SOCKET"; }
 log_and_bus() { printf '%s\n' "log_file = $LOG/$1.log" 'transport_url = fake://'; }      # the file that its output goes to as well
 policy() { printf '%s\n' '[oslo_policy]' 'enforce_scope = false' 'enforce_new_defaults = false' "policy_dirs = /etc/$1/policy.d"; }
-authtoken() { cat <<INI  # authtoken USER SERVICE: as what it is in the catalog, which access rules of application credentials name
+authtoken() { cat <<INI  # authtoken USER SERVICE: SERVICE is its type in the catalog, which access rules of application credentials name
 [keystone_authtoken]
 www_authenticate_uri = $KEYSTONE
 auth_url = $KEYSTONE
