@@ -34,6 +34,7 @@ func alone() []testCase {
 		{"figures", testFigures}, // the first: before anything was killed
 		{"plugin", testPlugin},
 		{"away", testAway},
+		{"controller", testController},
 		{"rights", testRights}, // before other cases make the release go, and its roles before its pods
 		{"release", testRelease},
 		{"keys", testKeys}, // the last: it restarts kube-apiserver
