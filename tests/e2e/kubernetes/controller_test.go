@@ -32,7 +32,7 @@ func testController(t *testing.T, c *cluster) { //nolint:thelper // a test of it
 		began := time.Now()
 		for i := range atOnce {
 			class := []string{"manila-nfs", "manila-cephfs"}[i%2]
-			c.apply(t, "claim.yaml", map[string]string{"NAMESPACE": namespace, "NAME": class + "-" + strconv.Itoa(round*atOnce+i), "CLASS": class})
+			c.apply(t, "claim.yaml", map[string]string{"NAMESPACE": namespace, "CLAIM": class + "-" + strconv.Itoa(round*atOnce+i), "CLASS": class, "SIZE": "1Gi"})
 		}
 		has := 0
 		target.Eventually(t, "Manila has a share of the new claims", func() bool {
