@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -101,25 +102,18 @@ func isShare(s *shares.Share) bool {
 	return ok
 }
 
-// byName finds the shares of exactly this name. Manila's database compares without regard to case, so we compare again.
+// byName finds the shares of exactly this name, with the state of their rules. Manila's database compares without regard to case, so we
+// compare again.
 func (a *api) byName(ctx context.Context, name string) ([]*Share, error) {
-	pages, err := shares.ListDetail(a.client, shares.ListOpts{Name: name}).AllPages(ctx)
+	found, _, err := pager[*Share]{
+		id:   func(s *Share) string { return s.ID },
+		keep: func(s *Share) bool { return s.Name == name },
+		read: func(ctx context.Context, offset, limit int) ([]*Share, error) {
+			return a.listShares(ctx, pageOf(url.Values{"name": {name}}, offset, limit))
+		},
+	}.page(ctx, "", 0)
 	if err != nil {
-		return nil, fmt.Errorf("looking for share %q: %w", name, wrap(err))
-	}
-	body, _ := pages.GetBody().(map[string][]any) // what AllPages makes of the pages, whose list may be empty
-	if _, listed := body["shares"]; !listed {     // without a list the name is not known to be free
-		return nil, fmt.Errorf("looking for share %q: %w", name, errNoAnswer("list of shares"))
-	}
-	all, err := shares.ExtractShares(pages)
-	if err != nil {
-		return nil, fmt.Errorf("looking for share %q: %w", name, wrap(err))
-	}
-	var found []*Share
-	for i := range all {
-		if all[i].Name == name && isShare(&all[i]) {
-			found = append(found, fromAPI(&all[i]))
-		}
+		return nil, fmt.Errorf("looking for share %q: %w", name, err)
 	}
 	return found, nil
 }

@@ -69,12 +69,18 @@ func (c *Client) Provision(ctx context.Context, spec *Spec) (*Volume, error) {
 		p.seen.Crowded = p.crowd.large()
 		step := Next(spec, &p.seen)
 		if step.Action == ActionDone {
-			err := p.finish(ctx)
-			if err == nil {
+			only, err := p.only(ctx)
+			if err == nil && only {
+				err = p.finish(ctx)
+			}
+			if err == nil && only {
 				err = p.describe(ctx)
 			}
 			if err != nil {
 				return nil, pending(spec.Name, err)
+			}
+			if !only {
+				continue
 			}
 			if p.made {
 				c.options.Metrics.ready(spec, time.Since(began))
@@ -104,6 +110,7 @@ type provision struct {
 	refused map[string]error // zones of the spec that have no place for it, and why
 
 	made    bool      // this call has made the share
+	named   []*Share  // all of its name, as they were when it was looked at last; nil when that did not tell
 	cloning *Snapshot // that this call has found or made to clone a share by, and that has to go
 }
 
@@ -120,7 +127,7 @@ func (p *provision) find(ctx context.Context) (*Share, error) {
 		}
 		inOrder(own)
 		for _, twin := range own[1:] {
-			if err := p.clear(ctx, twin, own[0].ID); err != nil {
+			if err := p.clear(ctx, twin, own[0]); err != nil {
 				return nil, err
 			}
 		}
@@ -130,44 +137,6 @@ func (p *provision) find(ctx context.Context) (*Share, error) {
 		return nil, nil //nolint:nilnil // no share is an answer
 	}
 	return found[0], nil
-}
-
-// inOrder puts the one of several shares of this very cluster and name first that every call picks: the oldest one that stays, and
-// rather one that is usable, or will be, than one that is lost.
-// There are several when Manila carried out a create after the call for it had been given up, by a proxy or by a process that was
-// killed.
-func inOrder(own []*Share) {
-	slices.SortFunc(own, func(a, b *Share) int {
-		return cmp.Or(cmp.Compare(loss(a.Status), loss(b.Status)), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
-	})
-}
-
-// loss is how far something of a status is from being usable; -1: it is, or will be.
-func loss(status string) int {
-	return slices.Index([]Phase{PhaseFailed, PhaseDeleting, PhaseDeleteFailed, PhaseForeign}, Classify(status))
-}
-
-// clear removes a twin of the share that is used. Nobody was told of one that has no access rules; another one stays, for people
-// to look at.
-func (p *provision) clear(ctx context.Context, twin *Share, used string) error {
-	if Classify(twin.Status) == PhaseDeleting {
-		return nil
-	}
-	rules, err := p.api.rules(ctx, twin.ID)
-	if err != nil {
-		return err
-	}
-	logger := p.client.options.Logger.With(slog.String("share_id", twin.ID), slog.String("name", twin.Name), slog.String("used_share_id", used))
-	if len(rules) > 0 || len(p.spec.Grants) == 0 {
-		logger.WarnContext(ctx, "there is a second share of this name, and it has access rules: it is left alone")
-		return nil
-	}
-	logger.WarnContext(ctx, "removing a second share of this name, that nobody was told of")
-	if err = p.client.remove(ctx, p.api, twin.ID); errors.Is(err, ErrDeleteFailed) || errors.Is(err, ErrInUse) {
-		logger.WarnContext(ctx, "the second share of this name can't be removed", slog.Any("error", err))
-		return nil
-	}
-	return err
 }
 
 func (p *provision) act(ctx context.Context, step Step) error {
@@ -207,7 +176,7 @@ func (p *provision) act(ctx context.Context, step Step) error {
 // look reads the share again, together with others when there are many, and with rules what that tells of its rules.
 func (p *provision) look(ctx context.Context, rules bool) error {
 	before := p.seen.Share
-	share, err := p.crowd.look(ctx, p.api, before, p.client.options.Poll.Wait(0))
+	share, err := p.reread(ctx, rules)
 	if err != nil {
 		return err
 	}
@@ -234,7 +203,7 @@ func (p *provision) pause(ctx context.Context, action Action) error {
 	}
 	p.last = action
 	d := p.client.options.Poll.Wait(p.waited)
-	if p.waited == 0 && action == ActionLookRules { // a rule is not made in the time of a share
+	if p.waited == 0 && rules(action) && !p.seen.Crowded { // a rule is not made in the time of a share
 		d /= 3
 	}
 	p.waited++

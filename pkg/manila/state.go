@@ -194,9 +194,9 @@ func nextRules(spec *Spec, o *Observed) Step {
 }
 
 // lookAtRules picks how rules are looked at that are on their way: with the share, when all of them are ours and what is waited for
-// is no key.
+// is no key. A list tells that of many shares at once, or of one and of others that have its name.
 func lookAtRules(o *Observed) Action {
-	if o.Crowded && o.Ours && !slices.ContainsFunc(o.Rules, keyless) {
+	if o.Ours && !slices.ContainsFunc(o.Rules, keyless) {
 		return ActionLookAll
 	}
 	return ActionLookRules

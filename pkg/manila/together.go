@@ -26,7 +26,7 @@ type crowd struct {
 	together *Together
 	session  *openstack.Session
 
-	names, arrivals rounds
+	names, namesakes, arrivals rounds
 
 	size    int                // guarded by together.mu
 	asks    bool               // together; guarded by together.mu
@@ -182,26 +182,7 @@ func (c *crowd) find(ctx context.Context, a *api, name string) ([]*Share, error)
 	if !c.large() {
 		return a.byName(ctx, name)
 	}
-	answer, err := c.names.ask(ctx, name, 0, func(ctx context.Context, names map[string]bool) (found, error) {
-		out := found{}
-		if len(names) == 1 {
-			for name := range names {
-				shares, err := a.byName(ctx, name)
-				return found{name: shares}, err
-			}
-		}
-		all, _, err := pager[*Share]{
-			id:   func(s *Share) string { return s.ID },
-			keep: func(s *Share) bool { return names[s.Name] },
-			read: func(ctx context.Context, offset, limit int) ([]*Share, error) {
-				return a.listNames(ctx, pageOf(nil, offset, limit))
-			},
-		}.page(ctx, "", 0)
-		for _, s := range all {
-			out[s.Name] = append(out[s.Name], s)
-		}
-		return out, err
-	})
+	answer, err := c.names.ask(ctx, name, 0, a.byNames)
 	own := make([]*Share, 0, len(answer))
 	for _, s := range answer {
 		if s.Status == "" { // all that is known is its name
@@ -211,6 +192,28 @@ func (c *crowd) find(ctx context.Context, a *api, name string) ([]*Share, error)
 		own = append(own, &share)
 	}
 	return own, err
+}
+
+// byNames finds the shares of one name, or what shares there are of several: of those only ids and names are known.
+func (a *api) byNames(ctx context.Context, names map[string]bool) (found, error) {
+	if len(names) == 1 {
+		for name := range names {
+			shares, err := a.byName(ctx, name)
+			return found{name: shares}, err
+		}
+	}
+	all, _, err := pager[*Share]{
+		id:   func(s *Share) string { return s.ID },
+		keep: func(s *Share) bool { return names[s.Name] },
+		read: func(ctx context.Context, offset, limit int) ([]*Share, error) {
+			return a.listNames(ctx, pageOf(nil, offset, limit))
+		},
+	}.page(ctx, "", 0)
+	out := found{}
+	for _, s := range all {
+		out[s.Name] = append(out[s.Name], s)
+	}
+	return out, err
 }
 
 // look is get, together with others when there are many: one list for those that wait for the same. A share that is not in that

@@ -198,7 +198,7 @@ func (c *Controller) DeleteVolume(ctx context.Context, r *csi.DeleteVolumeReques
 		return nil, answer(errBusy)
 	}
 	defer unlock()
-	if err := client.Delete(ctx, r.GetVolumeId()); err != nil {
+	if err := client.DeleteVolume(ctx, r.GetVolumeId(), c.ClusterID); err != nil {
 		return nil, answer(err)
 	}
 	if err := c.deleteSecret(ctx, r.GetVolumeId()); err != nil {

@@ -1,6 +1,8 @@
 package openstacksim
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -27,6 +29,8 @@ type Fault struct {
 	// Drop closes the connection before the service acts, DropAfter once it has acted: the client can't tell them apart.
 	Drop      bool `json:"drop"`
 	DropAfter bool `json:"drop_after"`
+	// Before is called before the service acts, and it acts when that has returned, even if the client has gone by then.
+	Before func() `json:"-"`
 	// Then is called when the service has acted, and the answer waits for its return: to kill the client at that very moment.
 	Then func() `json:"-"`
 }
@@ -81,6 +85,19 @@ func (f *Faults) match(service, method, path string) (Fault, bool) {
 		}
 	}
 	return Fault{}, false
+}
+
+// before keeps what the client has sent, which may die meanwhile.
+func (f Fault) before(r *http.Request) {
+	if f.Before == nil {
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // the handler meets the same
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	f.Before()
 }
 
 func (f Fault) acted() {

@@ -133,6 +133,7 @@ func (c *Cloud) serve(s service) http.Handler {
 		case hit && fault.Status != 0:
 			fault.answer(answer)
 		default:
+			fault.before(hr)
 			c.dispatch(s, routes, answer, r)
 			fault.acted()
 		}
