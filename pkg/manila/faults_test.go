@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
-
 	"mooring/pkg/manila"
 	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
@@ -257,16 +255,5 @@ func TestLostTwin(t *testing.T) {
 // twin makes one more share of the name of nfsSpec.
 func (c *cloud) twin(t *testing.T, cluster string) (id string) {
 	t.Helper()
-	client, err := c.session.Client(t.Context(), openstack.SharedFileSystem)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client.Microversion = "2.73"
-	s, err := shares.Create(t.Context(), client, shares.CreateOpts{
-		Name: "pvc-nfs", ShareProto: manila.NFS, Size: 1, ShareType: "cephfs-nfs", Metadata: map[string]string{manila.ClusterKey: cluster},
-	}).Extract()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.ID
+	return c.named(t, "pvc-nfs", map[string]string{manila.ClusterKey: cluster})
 }

@@ -203,7 +203,7 @@ func TestClone(t *testing.T) {
 		t.Fatalf("got %+v, %v", v, err)
 	}
 	c.wants(t, "a clone", "GET shares/detail", "GET snapshots/detail", "POST snapshots", "GET snapshots/ID", "POST shares", "GET shares/ID/export_locations", "POST shares/ID/action",
-		"GET share-access-rules", "GET snapshots/ID", "DELETE snapshots/ID", "GET snapshots/ID")
+		"GET shares/detail", "GET snapshots/ID", "DELETE snapshots/ID", "GET snapshots/ID")
 	if got := c.Manila.Counts(); got.Shares != 2 || got.Snapshots != 0 {
 		t.Errorf("%+v, want two shares and no snapshot", got)
 	}

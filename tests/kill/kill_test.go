@@ -6,13 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/container-storage-interface/spec/lib/go/csi"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -137,6 +140,83 @@ func (c *controller) killedAt(ctx context.Context, rpc csitest.RPC, n int) (kill
 		return killed, fmt.Errorf("left: %+v", got)
 	}
 	return killed, nil
+}
+
+// lateAt kills the process while its create is in Manila's API, which carries it out at call n of the next process.
+func (c *controller) lateAt(ctx context.Context, request *csi.CreateVolumeRequest, n int) (late bool, err error) {
+	if err := c.run(ctx); err != nil {
+		return false, err
+	}
+	held, recorded := make(chan struct{}), make(chan struct{})
+	record := sync.OnceFunc(func() { close(held); <-recorded })
+	running := c.process
+	c.cloud.Faults.Add(openstacksim.Fault{
+		Service: openstacksim.ServiceManila, Method: http.MethodPost, Path: `^/v2/shares$`, Count: 1,
+		Before: func() { running.Kill(); <-held }, Then: func() { close(recorded) },
+	})
+	if _, err := csitest.Conn(c.conn)(ctx, request); err == nil {
+		return false, errors.New("it was not killed")
+	}
+	c.kill()
+	if err := c.run(ctx); err != nil {
+		return false, err
+	}
+	var during atomic.Bool
+	remove := c.cloud.Faults.Add(openstacksim.Fault{
+		Service: openstacksim.ServiceManila, Path: `^/v2/.`, Skip: n, Count: 1, Then: func() { during.Store(true); record() },
+	})
+	do := csitest.Conn(c.conn)
+	made, err := do(ctx, request)
+	remove()
+	late = during.Load()
+	if err != nil {
+		return late, err
+	}
+	told, ok := made.(*csi.CreateVolumeResponse)
+	if !ok {
+		return late, fmt.Errorf("a create was answered with %T", made)
+	}
+	if _, err := do(ctx, &csi.ControllerGetVolumeRequest{VolumeId: told.GetVolume().GetVolumeId()}); err != nil {
+		return late, fmt.Errorf("the volume that was told of: %w", err)
+	}
+	record()
+	if _, err := do(ctx, &csi.DeleteVolumeRequest{VolumeId: told.GetVolume().GetVolumeId()}); err != nil {
+		return late, err
+	}
+	if got := c.cloud.Manila.Counts(); got != (openstacksim.ManilaCounts{}) {
+		return late, fmt.Errorf("left: %+v", got)
+	}
+	return late, nil
+}
+
+// TestKilledInTheAPI: Manila carries out the create of a dead process at each call of its successor, and after them: the share that is
+// told of is there, and with it goes all that was made for the volume.
+func TestKilledInTheAPI(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(process.Programs(t), "mooring")
+	for _, protocol := range []string{"NFS", "CEPHFS"} {
+		for _, access := range []string{"static", "node"} {
+			t.Run(protocol+" "+access, func(t *testing.T) {
+				t.Parallel()
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				defer cancel()
+				request := csitest.Create("new", protocol, nil)
+				request.Parameters["access"] = access
+				for n := 0; ; n++ {
+					late, err := start(t, program).lateAt(ctx, request, n)
+					if err != nil {
+						t.Errorf("carried out at call %d: %v", n, err)
+					}
+					if !late { // there are no more calls
+						if n < 3 {
+							t.Errorf("it was over after %d calls", n)
+						}
+						return
+					}
+				}
+			})
+		}
+	}
 }
 
 // TestKilledAtEachCall of each RPC, for good: the next process goes on where things stand, nothing is there twice, and nothing is
