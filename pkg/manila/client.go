@@ -69,20 +69,13 @@ func (c *Client) Provision(ctx context.Context, spec *Spec) (*Volume, error) {
 		p.seen.Crowded = p.crowd.large()
 		step := Next(spec, &p.seen)
 		if step.Action == ActionDone {
-			only, err := p.only(ctx)
-			if err == nil && only {
-				err = p.finish(ctx)
-			}
-			if err == nil && only {
-				err = p.describe(ctx)
-			}
-			if err != nil {
+			only, err := p.end(ctx)
+			switch {
+			case err != nil:
 				return nil, pending(spec.Name, err)
-			}
-			if !only {
+			case !only:
 				continue
-			}
-			if p.made {
+			case p.made:
 				c.options.Metrics.ready(spec, time.Since(began))
 			}
 			return p.volume(), nil
@@ -94,6 +87,17 @@ func (c *Client) Provision(ctx context.Context, spec *Spec) (*Volume, error) {
 			return nil, err
 		}
 	}
+}
+
+// end does what is left to do when the share can be mounted; false: the call goes on, with another share.
+func (p *provision) end(ctx context.Context) (bool, error) {
+	if only, err := p.only(ctx); err != nil || !only {
+		return false, err
+	}
+	if err := p.finish(ctx); err != nil {
+		return false, err
+	}
+	return true, p.describe(ctx)
 }
 
 // provision is one call of Provision.

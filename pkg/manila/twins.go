@@ -67,7 +67,7 @@ func (p *provision) only(ctx context.Context) (bool, error) {
 	for _, twin := range own[1:] {
 		var err error
 		if twin.ID == mine.ID {
-			err = p.discard(ctx, twin, own[0])
+			err = p.client.discard(ctx, p.api, twin, own[0])
 		} else {
 			err = p.clear(ctx, twin, own[0])
 		}
@@ -85,25 +85,17 @@ func (p *provision) only(ctx context.Context) (bool, error) {
 // clear removes a twin of the share that is used, if nobody was told of it. One that has access rules stays, for people to look at.
 // Where nodes are let in one by one, one that was told of may have none, but then it is not younger than the one that is used.
 func (p *provision) clear(ctx context.Context, twin, used *Share) error {
-	if Classify(twin.Status) == PhaseDeleting {
+	switch {
+	case Classify(twin.Status) == PhaseDeleting:
 		return nil
-	}
-	rules, err := p.api.rules(ctx, twin.ID)
-	if err != nil && !errors.Is(err, openstack.ErrNotFound) {
-		return err
-	}
-	if len(rules) > 0 || len(p.spec.Grants) == 0 && !late(twin, used) {
+	case len(p.spec.Grants) == 0 && !late(twin, used):
 		p.client.twinLogger(twin, used).WarnContext(ctx, "there is a second share of this name, and somebody may have been told of it: it is left alone")
 		return nil
 	}
-	return p.discard(ctx, twin, used)
+	return p.client.discardUnused(ctx, p.api, twin, used)
 }
 
 // discard removes a twin that nobody was told of.
-func (p *provision) discard(ctx context.Context, twin, used *Share) error {
-	return p.client.discard(ctx, p.api, twin, used)
-}
-
 func (c *Client) discard(ctx context.Context, a *api, twin, used *Share) error {
 	logger := c.twinLogger(twin, used)
 	logger.WarnContext(ctx, "removing a second share of this name, that nobody was told of")
@@ -172,7 +164,8 @@ func (c *Client) DeleteVolume(ctx context.Context, id, cluster string) error {
 	if err != nil || share == nil {
 		return err
 	}
-	if share.Metadata[ClusterKey] != cluster || share.Name == "" || !Classify(share.Status).Usable() && Classify(share.Status) != PhaseDeleting {
+	// A share that is lost may have been replaced by a younger one, which is in use.
+	if phase := Classify(share.Status); share.Metadata[ClusterKey] != cluster || share.Name == "" || !phase.Usable() && phase != PhaseDeleting {
 		return c.remove(ctx, a, id)
 	}
 	named, err := c.removeNamed(ctx, a, share)
@@ -180,20 +173,24 @@ func (c *Client) DeleteVolume(ctx context.Context, id, cluster string) error {
 		return err
 	}
 	for _, twin := range named {
-		if !late(twin, share) || Classify(twin.Status) == PhaseDeleting {
-			continue
-		}
-		rules, err := a.rules(ctx, twin.ID)
-		if err != nil && !errors.Is(err, openstack.ErrNotFound) {
-			return err
-		}
-		if len(rules) > 0 {
-			c.twinLogger(twin, share).WarnContext(ctx, "there is a second share of this name, with access rules: it is left alone")
-			continue
-		}
-		if err := c.discard(ctx, a, twin, share); err != nil {
-			return err
+		if late(twin, share) && Classify(twin.Status) != PhaseDeleting {
+			err = errors.Join(err, c.discardUnused(ctx, a, twin, share))
 		}
 	}
-	return nil
+	return err
+}
+
+// discardUnused removes a late twin, unless it has access rules.
+func (c *Client) discardUnused(ctx context.Context, a *api, twin, used *Share) error {
+	rules, err := a.rules(ctx, twin.ID)
+	switch {
+	case errors.Is(err, openstack.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case len(rules) > 0:
+		c.twinLogger(twin, used).WarnContext(ctx, "there is a second share of this name, with access rules: it is left alone")
+		return nil
+	}
+	return c.discard(ctx, a, twin, used)
 }

@@ -2,6 +2,7 @@ package kubernetes_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
 
+	"mooring/pkg/manila"
 	"mooring/pkg/openstack"
 	"mooring/tests/contract/target"
 )
@@ -20,7 +22,6 @@ const atOnce = 5
 // with more claims, its whole pod, for which another one has to take over. In the end each claim has one share, and nothing is left over.
 func testController(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	namespace := c.namespace(t)
-	orphans := c.orphans(t)
 	for round, end := range []func(elected container){
 		func(elected container) { c.kill(t, elected) },
 		func(elected container) {
@@ -51,10 +52,8 @@ func testController(t *testing.T, c *cluster) { //nolint:thelper // a test of it
 			t.Errorf("claim %s has the volume %s, and the shares %q", claim.name, claim.volume, ids)
 		}
 	}
-	for id, what := range c.orphans(t) {
-		if _, before := orphans[id]; !before {
-			t.Errorf("orphaned: %s", what)
-		}
+	if found := c.orphans(t); len(found) > 0 {
+		t.Errorf("orphaned: %q", found)
 	}
 }
 
@@ -106,22 +105,16 @@ func (c *cluster) shares(t *testing.T, namespace string) map[string][]string {
 	return found
 }
 
-// orphans is what "mooring shares orphans" finds, by ids. An earlier run that was killed may have left some.
-func (c *cluster) orphans(t *testing.T) map[string]string {
+// orphans is what "mooring shares orphans" finds of this run's cluster.
+func (c *cluster) orphans(t *testing.T) (found []string) {
 	t.Helper()
-	var list []struct {
-		Kind   string `json:"kind"`
-		ID     string `json:"id"`
-		Name   string `json:"name"`
-		Reason string `json:"reason"`
-	}
-	out := c.keys.mooring(t, "shares", "orphans", "--cluster-id", "e2e", "--kubeconfig", c.lab.Kubeconfig, "--min-age", "0s", "--even-if-empty")
+	var list []manila.Orphan
+	out := c.keys.mooring(t, "shares", "orphans", "--cluster-id", c.id, "--kubeconfig", c.lab.Kubeconfig, "--min-age", "0s", "--even-if-empty")
 	if err := json.Unmarshal(out, &list); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	found := map[string]string{}
-	for _, one := range list {
-		found[one.ID] = one.Kind + " " + one.Name + ": " + one.Reason
+	for i := range list {
+		found = append(found, fmt.Sprintf("%s %s %s: %s", list[i].Kind, list[i].ID, list[i].Name, list[i].Reason))
 	}
 	return found
 }
