@@ -96,7 +96,11 @@ func TestEmptyAnswers(t *testing.T) {
 		{http.MethodGet, `^/v2/shares/detail$`}, {http.MethodPost, `^/v2/shares$`}, {http.MethodPost, `/action$`}, {http.MethodGet, `^/v2/shares/[0-9a-f-]{36}$`},
 	} {
 		for _, body := range []string{"{}", "null", `{"share":{"id":"../limits","status":"available"}}`} {
-			c := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: 30 * time.Millisecond}})
+			takes := 30 * time.Millisecond
+			if strings.Contains(call.path, "36") { // the share is read by its id while it is made
+				takes = 500 * time.Millisecond
+			}
+			c := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: takes}})
 			c.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Method: call.method, Path: call.path, Count: 1, Status: http.StatusOK, Body: body})
 			if _, err := c.client.Provision(t.Context(), cephSpec()); !errors.Is(err, openstack.ErrUnavailable) {
 				t.Errorf("%s %s answered %s: %v", call.method, call.path, body, err)
