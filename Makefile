@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -buildid= -X mooring/pkg/cli.version=$(VERSION)'
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X mooring/pkg/cli.version=$(VERSION)'
 BIN := bin
 TOOLS := $(CURDIR)/$(BIN)/tools
 export LAB_DIR ?= /var/lib/mooring-lab

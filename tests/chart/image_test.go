@@ -115,16 +115,17 @@ func TestSBOM(t *testing.T) {
 	}
 }
 
-// Whoever builds the image of a commit, in whatever directory, gets the same bytes.
+// Whoever builds the image of a commit, in whatever directory, with or without flags of their own for Go and with any umask, gets the same bytes.
 func TestImageIsReproducible(t *testing.T) {
 	t.Parallel()
 	bin, again := setting(t, "MOORING_BIN"), t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "make", "-s", "-C", root, "image-tar", "BIN="+again, "TOOLS="+filepath.Join(bin, "tools"))
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `umask 077; exec make "$@"`, "sh", "-s", "-C", root, "image-tar", "BIN="+again, "TOOLS="+filepath.Join(bin, "tools"))
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "MAKE") && !strings.HasPrefix(variable, "MFLAGS=") {
 			cmd.Env = append(cmd.Env, variable)
 		}
 	}
+	cmd.Env = append(cmd.Env, "GOFLAGS=", "GOENV=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -36,6 +36,9 @@ func inventoryOf(t *testing.T, args ...string) ([]byte, error) {
 	if err := run(append([]string{"-out", out, "-version", "1.2.3", "-modcache", strings.TrimSpace(string(modcache))}, args...), io.Discard); err != nil {
 		return nil, err
 	}
+	if info, err := os.Stat(out); err != nil || info.Mode() != 0o644 {
+		t.Errorf("the file is %v (%v), and everybody should be able to read it", info, err)
+	}
 	return os.ReadFile(out)
 }
 
