@@ -139,6 +139,14 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{`kms.legacyKeys=["my-key"]`, "/kms/legacyKeys"},
 		{`kms.adminAddress="localhost"`, "/kms/adminAddress"},
 		{`dns.clients={"app.kubernetes.io/name":null}`, "/dns/clients"},
+		{`manila.driverName="a..b"`, "/manila/driverName"},
+		{`manila.node.adminAddress="999.0.0.1"`, "/manila/node/adminAddress"},
+		{`manila.sidecars.timeout="0s"`, "/manila/sidecars/timeout"},
+		{`manila.attach=false,manila.storageClasses.nfs.clients=null`, "/manila/storageClasses/nfs"},
+		{`manila.secrets=[{"name":"a","namespace":"b"},{"name":"a","namespace":"b"}]`, "/manila/secrets"},
+		{`manila.storageClasses.nfs.parameters={"type":"gold"}`, "/manila/storageClasses/nfs/parameters"}, // the class has those of other values
+		{`manila.storageClasses.nfs.parameters={"access":"none"}`, "/manila/storageClasses/nfs/parameters"},
+		{`manila.storageClasses.cephfs.parameters={"csi.storage.k8s.io/node-stage-secret-name":"another"}`, "/manila/storageClasses/cephfs/parameters"},
 		{`dns.domainFilters=["a.example,b.example"]`, "/dns/domainFilters"},
 	}
 	for _, parent := range parents {

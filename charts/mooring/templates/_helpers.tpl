@@ -1,9 +1,11 @@
-{{- /* Short enough for a DaemonSet's name, with the component after it. */ -}}
+{{- /* Short enough for a DaemonSet's name, with the component after it, and one that a Service can have: without dots, and a letter first. */ -}}
 {{- define "mooring.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 34 | trimSuffix "-" -}}
+{{- if regexMatch "^[0-9]" .Release.Name -}}
+{{- printf "%s-%s" .Chart.Name .Release.Name | replace "." "-" | trunc 34 | trimSuffix "-" -}}
+{{- else if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | replace "." "-" | trunc 34 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 34 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | replace "." "-" | trunc 34 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -15,7 +17,7 @@
 
 {{- define "mooring.selector" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ toYaml .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -24,9 +26,14 @@ app.kubernetes.io/component: {{ .component }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 {{- end -}}
 
+{{- /* labels of an object that has some of the user's, more, which win: a label is there once. */ -}}
+{{- define "mooring.labelsAnd" -}}
+{{ merge (deepCopy (.more | default dict)) (include "mooring.labels" . | fromYaml) | toYaml }}
+{{- end -}}
+
 {{- define "mooring.metadata" -}}
 name: {{ include "mooring.name" . }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ toYaml .root.Release.Namespace }}
 labels:
   {{- include "mooring.labels" . | nindent 2 }}
 {{- end -}}
@@ -174,7 +181,7 @@ true
     - {{ . }}
     {{- end }}
   resources:
-    {{- toYaml $values.resources | nindent 4 }}
+    {{- $values.resources | default dict | toYaml | nindent 4 }}
   {{- include "mooring.unprivileged" . | nindent 2 }}
   volumeMounts:
     - name: socket
@@ -189,16 +196,16 @@ true
 apiVersion: storage.k8s.io/v1
 kind: StorageClass
 metadata:
-  name: {{ .values.name }}
+  name: {{ toYaml .values.name }}
   labels:
     {{- include "mooring.labels" . | nindent 4 }}
   {{- if .values.default }}
   annotations:
     storageclass.kubernetes.io/is-default-class: "true"
   {{- end }}
-provisioner: {{ .root.Values.manila.driverName }}
+provisioner: {{ toYaml .root.Values.manila.driverName }}
 parameters:
-  {{- merge (dict "type" .values.type) .parameters .values.parameters | toYaml | nindent 2 }}
+  {{- merge (dict "type" .values.type) .parameters (.values.parameters | default dict) | toYaml | nindent 2 }}
 {{- with .values.mountOptions }}
 mountOptions:
   {{- toYaml . | nindent 2 }}
