@@ -22,15 +22,15 @@ image: ## the images with docker, podman or buildah, whichever works here; witho
 SBOM = $(TOOLS)/sbom -modcache "$$(go env GOMODCACHE)" -version $(VERSION) -epoch $(SOURCE_DATE_EPOCH)
 
 image-tar: build $(TOOLS)/ocitar $(TOOLS)/sbom ## bin/mooring.tar: the static image as an OCI archive, without docker and its like, and bin/mooring.cdx.json, its SBOM; the same bytes every time
-	rm -rf $(BIN)/image && install -D -m 0755 $(BIN)/mooring $(BIN)/image/mooring
-	install -D -m 0644 $(CERTIFICATES) $(BIN)/image/etc/ssl/certs/ca-certificates.crt
+	umask 022; rm -rf $(BIN)/image && install -D -m 0755 $(BIN)/mooring $(BIN)/image/mooring
+	umask 022; install -D -m 0644 $(CERTIFICATES) $(BIN)/image/etc/ssl/certs/ca-certificates.crt
 	$(SBOM) -out $(BIN)/image/mooring.cdx.json $(BIN)/mooring
 	cp $(BIN)/image/mooring.cdx.json $(BIN)/mooring.cdx.json
 	$(TOOLS)/ocitar -out $(BIN)/mooring.tar -name $(IMAGE) -epoch $(SOURCE_DATE_EPOCH) -user 65532:65532 -entrypoint /mooring $(BIN)/image
 
 # The real one is the Dockerfile's, on Debian; this has the same programs from the machine it is made on.
 image-fuse-tar: build $(TOOLS)/ocitar $(TOOLS)/sbom
-	rm -rf $(BIN)/image-fuse && install -D -m 0755 $(BIN)/mooring $(BIN)/image-fuse/mooring
+	umask 022; rm -rf $(BIN)/image-fuse && install -D -m 0755 $(BIN)/mooring $(BIN)/image-fuse/mooring
 	tests/lab/kubernetes/fuse-tree $(BIN)/image-fuse >$(BIN)/image-fuse.packages
 	$(SBOM) -packages $(BIN)/image-fuse.packages -out $(BIN)/image-fuse/mooring.cdx.json $(BIN)/mooring
 	cp $(BIN)/image-fuse/mooring.cdx.json $(BIN)/mooring-fuse.cdx.json
