@@ -281,8 +281,8 @@ func (s *secretStore) health(t *testing.T, well bool) {
 	target.Eventually(t, fmt.Sprintf("kube-apiserver says %t of the plugin's health", well), func() bool {
 		out, err := s.c.try(t.Context(), "", "get", "--raw", "/readyz?verbose")
 		if well {
-			return err == nil && strings.Contains(out, "[+]kms-provider-0 ok")
+			return err == nil && strings.Contains(out, "[+]kms-providers ok")
 		}
-		return err != nil && strings.Contains(err.Error(), "[-]kms-provider-0 failed")
+		return err != nil && strings.Contains(err.Error(), "[-]kms-providers failed")
 	})
 }
