@@ -17,7 +17,6 @@ var unseen = map[string]string{
 	"manila-controller * nodes list":                                 "external-provisioner, with manila.topology: the nodes of the tests are in no zones",
 	"manila-controller * nodes watch":                                "as list",
 	"manila-controller * persistentvolumeclaims get":                 "the driver, with manila.claimAnnotations",
-	"manila-controller * secrets patch":                              "the driver, when Manila has another key for a volume than its Secret",
 	"manila-controller * storage.k8s.io/volumeattributesclasses get": "external-provisioner, for a new claim that names a VolumeAttributesClass",
 }
 
