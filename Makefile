@@ -63,7 +63,7 @@ e2e-kubernetes: image-tar $(TOOLS)/helm ## the chart on a real, empty Kubernetes
 # on a lab that stands, with the images that it has; E2E_RUN says which tests, E2E_FLAGS=-update writes their records
 e2e-kubernetes-tests:
 	@set -o pipefail; tests/lab/lab exec env $(TESTENV) GOPROXY=off MOORING_HELM=$(TOOLS)/helm MOORING_CONTRACT_CLOUDS=$(LAB_DIR)/openstack/clouds.yaml \
-	  MOORING_E2E_KUBERNETES=$(LAB_DIR)/kubernetes/lab.json go -C tests/e2e test -count=1 -timeout 60m -parallel 4 -v $(if $(E2E_RUN),-run '$(E2E_RUN)') ./kubernetes/... $(E2E_FLAGS) 2>&1 | tee $(BIN)/e2e-kubernetes.log
+	  MOORING_E2E_KUBERNETES=$(LAB_DIR)/kubernetes/lab.json go -C tests/e2e test -count=1 -timeout 60m -parallel 6 -v $(if $(E2E_RUN),-run '$(E2E_RUN)') ./kubernetes/... $(E2E_FLAGS) 2>&1 | tee $(BIN)/e2e-kubernetes.log
 
 conformance: ## the ExternalDNS suite against any webhook provider: WEBHOOK_URL=http://… WEBHOOK_ZONE=… [WEBHOOK_CHILD, _REVERSE, _TYPES, _DNS]
 	@[ -n "$(WEBHOOK_URL)" ] && [ -n "$(WEBHOOK_ZONE)" ] || { echo 'usage: make conformance WEBHOOK_URL=http://localhost:8888 WEBHOOK_ZONE=example.com' >&2; exit 2; }

@@ -37,7 +37,7 @@ func TestNamesLikeNumbers(t *testing.T) {
 }
 
 // null takes a value away: the schema refuses that, or what is rendered is whole without it.
-func TestNullIsRefusedOrDoesNoHarm(t *testing.T) {
+func TestNullIsRefusedOrDoesNoHarm(t *testing.T) { //nolint:tparallel // "each" waits for those in it
 	t.Parallel()
 	paths := map[string]bool{}
 	for _, path := range leaves("", load(t, chart, "values.yaml")) {
@@ -49,7 +49,7 @@ func TestNullIsRefusedOrDoesNoHarm(t *testing.T) {
 		mu   sync.Mutex
 		away []string
 	)
-	t.Run("each", func(t *testing.T) { //nolint:paralleltest // it waits for those in it
+	t.Run("each", func(t *testing.T) {
 		for _, path := range slices.Sorted(maps.Keys(paths)) {
 			t.Run(path, func(t *testing.T) {
 				t.Parallel()
