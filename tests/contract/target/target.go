@@ -128,13 +128,11 @@ func Unique(t *testing.T) string {
 // Patience is how long a real cloud may take for anything asynchronous.
 const Patience = 2 * time.Minute
 
-// Eventually waits until ask says yes, asking after 100 ms and then ever less often, up to once in a second, and fails the test when Patience has passed; the text says what
+// Eventually waits until ask says yes, asking every 100 ms, and fails the test when Patience has passed; the text says what
 // was awaited.
 func Eventually(t *testing.T, what string, ask func() bool) {
 	t.Helper()
-	pause, end := 100*time.Millisecond, time.Now().Add(Patience)
-	for ; !ask(); pause = min(pause*3/2, time.Second) { // some questions are a process each
-		time.Sleep(pause)
+	for end := time.Now().Add(Patience); !ask(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s: not within %v", what, Patience)
 		}
