@@ -91,6 +91,9 @@ func (c *Client) Provision(ctx context.Context, spec *Spec) (*Volume, error) {
 
 // end does what is left to do when the share can be mounted; false: the call goes on, with another share.
 func (p *provision) end(ctx context.Context) (bool, error) {
+	if err := p.tell(ctx); err != nil {
+		return false, err
+	}
 	if only, err := p.only(ctx); err != nil || !only {
 		return false, err
 	}
@@ -114,6 +117,8 @@ type provision struct {
 	refused map[string]error // zones of the spec that have no place for it, and why
 
 	made    bool      // this call has made the share
+	spare   string    // the share that this call has made before it went on with another
+	twins   bool      // there are others of its cluster and name
 	named   []*Share  // all of its name, as they were when it was looked at last; nil when that did not tell
 	cloning *Snapshot // that this call has found or made to clone a share by, and that has to go
 }
@@ -130,11 +135,7 @@ func (p *provision) find(ctx context.Context) (*Share, error) {
 			return nil, fmt.Errorf("%w: there are %d shares called %q", ErrIncompatible, len(found), p.spec.Name)
 		}
 		inOrder(own)
-		for _, twin := range own[1:] {
-			if err := p.clear(ctx, twin, own[0]); err != nil {
-				return nil, err
-			}
-		}
+		p.twins = len(own) > 1
 		found = own
 	}
 	if len(found) == 0 {

@@ -203,7 +203,7 @@ func TestNothingIsFinalBeforeTheNameIsKnown(t *testing.T) {
 }
 
 // TestTwins: when a create was carried out twice after all, every call takes the older share, unless it is on its way out, and
-// removes a younger one that nobody was told of: one without access rules.
+// removes a younger one that nobody was told of.
 func TestTwins(t *testing.T) {
 	t.Parallel()
 	c := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: 50 * time.Millisecond}})
@@ -241,7 +241,7 @@ func TestTwins(t *testing.T) {
 // TestLostTwin: a share that is usable is taken before an older one that is not, and was not told of.
 func TestLostTwin(t *testing.T) {
 	t.Parallel()
-	for status, left := range map[string]int{"error": 1, "error_deleting": 2, "deleting": 2} {
+	for status, left := range map[string]int{"error": 2, "error_deleting": 2, "deleting": 2} {
 		c := start(t, openstacksim.ManilaConfig{})
 		older, used := c.twin(t, "c1"), c.twin(t, "c1")
 		c.Manila.SetShareStatus(older, status)

@@ -84,7 +84,7 @@ func TestCallsOfAModify(t *testing.T) {
 				t.Errorf("rules %q, want %q", got, c.rules)
 			}
 			s, err := cloud.client.Share(t.Context(), id)
-			if err != nil || s.Metadata["a"] != c.change.Metadata["a"] || len(s.Metadata) != 2+len(c.change.Metadata) {
+			if err != nil || s.Metadata["a"] != c.change.Metadata["a"] || len(s.Metadata) != 3+len(c.change.Metadata) {
 				t.Errorf("metadata %v, %v", s.Metadata, err)
 			}
 		})

@@ -4,19 +4,27 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 
 	"mooring/pkg/openstack"
+	"mooring/pkg/poll"
 )
 
 // There are twins, several shares of one cluster and name, when Manila carried out a create after the call for it had been given up, by
-// a proxy or by a process that was killed. All calls agree on which of them is the volume's share (inOrder). It is the oldest, and one
-// that is recorded later can only be younger: so a share that somebody was told of stays the first.
+// a proxy or by a process that was killed. All calls agree on which of them is the volume's share (inOrder): mostly the one that
+// somebody was told of, since what is recorded later is younger. But clocks go wrong, and shares are lost and mended. So nothing is
+// removed for its age: a twin bears the proof that nobody was told of it, or it stays.
 
-// lateness is how much younger than its share a twin can be: a create does not wait longer than that in Manila's API.
-const lateness = 15 * time.Minute
+// UnusedKey is the metadata key of a share that nobody was told of as long as it has no access rules. It comes with the share. A call
+// that tells of a share has seen its rules in force; where there are none, it takes the key away first. There is no slash in it: Manila
+// can't remove a key that has one.
+const UnusedKey = "mooring-unused-without-rules"
+
+// looksAtTwin is how often a twin is looked at that Manila does not delete yet, since it is still being made: some 20 s.
+const looksAtTwin = 30
 
 // inOrder puts the one of several shares of this very cluster and name first that every call picks: the oldest one that stays, and
 // rather one that is usable, or will be, than one that is lost.
@@ -31,23 +39,22 @@ func loss(status string) int {
 	return slices.Index([]Phase{PhaseFailed, PhaseDeleting, PhaseDeleteFailed, PhaseForeign}, Classify(status))
 }
 
-// late says whether a share is such a twin of one that was taken before it: of the same cluster and claim, and a little younger.
-func late(twin, used *Share) bool {
+// isTwin says whether two shares bear the marks of one cluster and claim.
+func isTwin(a, b *Share) bool {
 	for _, key := range []string{ClusterKey, VolumeKey, claimNameKey, claimNamespaceKey} {
-		if twin.Metadata[key] != used.Metadata[key] {
+		if a.Metadata[key] != b.Metadata[key] {
 			return false
 		}
 	}
-	after := twin.CreatedAt.Sub(used.CreatedAt)
-	return twin.Name == used.Name && twin.ID != used.ID && !twin.CreatedAt.IsZero() && !used.CreatedAt.IsZero() && after >= 0 && after <= lateness
+	return a.Name == b.Name && a.ID != b.ID
 }
 
-// only sees to it that the share is the one of its name, when this call has made it and is about to tell of it: an earlier create may
-// have got through since the name was looked for. When that one is the older, it is false: the share is removed, which nobody was
-// told of, and the call goes on with the other.
+// only sees to it that the share is the one of its name, when this call is about to tell of it and has made it, or has seen others: an
+// earlier create may have got through since the name was looked for. When another one is the first by now, it is false, and the call
+// goes on with that one. The others are removed when there is one that can be told of.
 func (p *provision) only(ctx context.Context) (bool, error) {
 	mine := p.seen.Share
-	if !p.made || p.spec.Cluster == "" { // without a cluster id nobody can tell them apart
+	if !p.made && !p.twins || p.spec.Cluster == "" { // without a cluster id nobody can tell them apart
 		return true, nil
 	}
 	if p.named == nil {
@@ -64,51 +71,82 @@ func (p *provision) only(ctx context.Context) (bool, error) {
 		p.seen.Share = own[i]
 	}
 	inOrder(own)
-	for _, twin := range own[1:] {
-		var err error
-		if twin.ID == mine.ID {
-			err = p.client.discard(ctx, p.api, twin, own[0])
-		} else {
-			err = p.clear(ctx, twin, own[0])
+	if own[0].ID != mine.ID {
+		if p.made {
+			p.spare = mine.ID
 		}
-		if err != nil {
+		p.seen, p.made, p.twins = Observed{Share: own[0]}, false, true
+		return false, nil
+	}
+	for _, twin := range own[1:] {
+		if err := p.client.clear(ctx, p.api, twin, own[0], twin.ID == p.spare); err != nil {
 			return false, err
 		}
 	}
-	if own[0].ID == mine.ID {
-		return true, nil
-	}
-	p.seen, p.made = Observed{Share: own[0]}, false
-	return false, nil
+	return true, nil
 }
 
-// clear removes a twin of the share that is used, if nobody was told of it. One that has access rules stays, for people to look at.
-// Where nodes are let in one by one, one that was told of may have none, but then it is not younger than the one that is used.
-func (p *provision) clear(ctx context.Context, twin, used *Share) error {
-	switch {
-	case Classify(twin.Status) == PhaseDeleting:
-		return nil
-	case len(p.spec.Grants) == 0 && !late(twin, used):
-		p.client.twinLogger(twin, used).WarnContext(ctx, "there is a second share of this name, and somebody may have been told of it: it is left alone")
+// tell takes the proof away that nobody was told of a share without access rules. It comes before the last look at its name: so a call
+// that still sees the proof, and an older share, has one that this call will see, too.
+func (p *provision) tell(ctx context.Context) error {
+	if len(p.spec.Grants) > 0 || p.spec.Cluster == "" || !p.made && p.seen.Share.Metadata[UnusedKey] == "" {
 		return nil
 	}
-	return p.client.discardUnused(ctx, p.api, twin, used)
+	return p.api.deleteMetadata(ctx, p.seen.Share.ID, UnusedKey)
 }
 
-// discard removes a twin that nobody was told of.
-func (c *Client) discard(ctx context.Context, a *api, twin, used *Share) error {
-	logger := c.twinLogger(twin, used)
+// clear removes a twin of the share that is used, if nobody was told of it; any other stays, for people to look at. One that this very
+// call has made needs no proof.
+func (c *Client) clear(ctx context.Context, a *api, twin, used *Share, made bool) error {
+	logger := c.options.Logger.With(slog.String("share_id", twin.ID), slog.String("name", twin.Name), slog.String("used_share_id", used.ID))
+	twin, err := c.settled(ctx, a, twin)
+	if err != nil || twin == nil || Classify(twin.Status) == PhaseDeleting {
+		return err
+	}
+	unused := made
+	if !made {
+		unused, err = a.unused(ctx, twin)
+	}
+	if err != nil {
+		return err
+	}
+	if !unused || !isTwin(twin, used) || !Classify(twin.Status).Usable() { // in error it may have been used, and have lost its rules
+		logger.WarnContext(ctx, "there is a second share of this name, and somebody may have been told of it: it is left alone")
+		return nil
+	}
 	logger.WarnContext(ctx, "removing a second share of this name, that nobody was told of")
-	err := c.remove(ctx, a, twin.ID)
-	if errors.Is(err, ErrDeleteFailed) || errors.Is(err, ErrInUse) {
+	refused, err := a.delete(ctx, twin.ID)
+	if refused || errors.Is(err, ErrInUse) || errors.Is(err, openstack.ErrForbidden) {
 		logger.WarnContext(ctx, "the second share of this name can't be removed", slog.Any("error", err))
 		return nil
 	}
 	return err
 }
 
-func (c *Client) twinLogger(twin, used *Share) *slog.Logger {
-	return c.options.Logger.With(slog.String("share_id", twin.ID), slog.String("name", twin.Name), slog.String("used_share_id", used.ID))
+// settled reads a twin again, when Manila has made it: before that it can't be removed. One that does not come to an end is not waited
+// for any longer; nil when there is none any more.
+func (c *Client) settled(ctx context.Context, a *api, twin *Share) (*Share, error) {
+	for n := 0; ; n++ {
+		now, err := a.get(ctx, twin.ID)
+		if err != nil || now == nil || Classify(now.Status) != PhasePending || n == looksAtTwin {
+			return now, err
+		}
+		if err := poll.Sleep(ctx, c.options.Poll.Wait(n)); err != nil {
+			return nil, fmt.Errorf("waiting for share %s, a second one of its name: %w", twin.ID, err)
+		}
+	}
+}
+
+// unused says whether there is proof that nobody was told of a share.
+func (a *api) unused(ctx context.Context, s *Share) (bool, error) {
+	if s.Metadata[UnusedKey] == "" {
+		return false, nil
+	}
+	rules, err := a.rules(ctx, s.ID)
+	if errors.Is(err, openstack.ErrNotFound) { // it has just gone
+		return false, nil
+	}
+	return len(rules) == 0 && err == nil, err
 }
 
 // reread reads the share again. What is asked for one share alone, with the state of its rules, tells of its twins, too.
@@ -144,13 +182,9 @@ func (c *crowd) sharing(ctx context.Context, a *api, s *Share, least time.Durati
 	return a.byName(ctx, s.Name)
 }
 
-// DeleteVolume is Delete for the share of a volume of the cluster, and removes late twins with it, which no call has met since they
-// were recorded. They bear the marks of the same cluster and claim, are a little younger than the share, and nobody has an access
-// rule: whoever is told of the older share was never told of the younger one. Other shares of that name are left alone.
+// DeleteVolume is Delete for the share of a volume of the cluster, and removes first those of its claim that come after it and that
+// nobody was told of: as long as the share is there and usable, no create takes one of them. Other shares of its name are left alone.
 func (c *Client) DeleteVolume(ctx context.Context, id, cluster string) error {
-	if cluster == "" {
-		return c.Delete(ctx, id)
-	}
 	defer c.options.Metrics.during("delete")()
 	id, ok := openstack.ParseUUID(id)
 	if !ok {
@@ -160,37 +194,31 @@ func (c *Client) DeleteVolume(ctx context.Context, id, cluster string) error {
 	if err != nil {
 		return err
 	}
-	share, err := a.get(ctx, id)
-	if err != nil || share == nil {
-		return err
+	if cluster != "" {
+		share, err := a.get(ctx, id)
+		if err != nil || share == nil {
+			return err
+		}
+		if share.Metadata[ClusterKey] == cluster && share.Name != "" && Classify(share.Status).Usable() {
+			if err := c.clearTwins(ctx, a, share); err != nil {
+				return err
+			}
+		}
 	}
-	// A share that is lost may have been replaced by a younger one, which is in use.
-	if phase := Classify(share.Status); share.Metadata[ClusterKey] != cluster || share.Name == "" || !phase.Usable() && phase != PhaseDeleting {
-		return c.remove(ctx, a, id)
-	}
-	named, err := c.removeNamed(ctx, a, share)
+	return c.remove(ctx, a, id)
+}
+
+func (c *Client) clearTwins(ctx context.Context, a *api, used *Share) error {
+	crowd := c.options.Together.join(c.session)
+	defer crowd.leave()
+	named, err := crowd.sharing(ctx, a, used, c.options.Poll.Wait(0))
 	if err != nil {
 		return err
 	}
-	for _, twin := range named {
-		if late(twin, share) && Classify(twin.Status) != PhaseDeleting {
-			err = errors.Join(err, c.discardUnused(ctx, a, twin, share))
-		}
+	own := append(slices.DeleteFunc(named, func(s *Share) bool { return !isTwin(s, used) }), used)
+	inOrder(own)
+	for _, twin := range own[slices.Index(own, used)+1:] {
+		err = errors.Join(err, c.clear(ctx, a, twin, used, false))
 	}
 	return err
-}
-
-// discardUnused removes a late twin, unless it has access rules.
-func (c *Client) discardUnused(ctx context.Context, a *api, twin, used *Share) error {
-	rules, err := a.rules(ctx, twin.ID)
-	switch {
-	case errors.Is(err, openstack.ErrNotFound):
-		return nil
-	case err != nil:
-		return err
-	case len(rules) > 0:
-		c.twinLogger(twin, used).WarnContext(ctx, "there is a second share of this name, with access rules: it is left alone")
-		return nil
-	}
-	return c.discard(ctx, a, twin, used)
 }

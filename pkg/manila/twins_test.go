@@ -116,6 +116,7 @@ func TestOthersOfItsName(t *testing.T) {
 		c.named(t, "pvc-nfs", map[string]string{manila.ClusterKey: "another"}),
 		c.named(t, "pvc-nfs", map[string]string{manila.ClusterKey: ""}), // of cloud-provider-openstack, without --cluster-id
 		c.named(t, "pvc-nfs", map[string]string{"csi.storage.k8s.io/pvc/name": "of another claim"}),
+		c.named(t, "pvc-nfs", map[string]string{manila.UnusedKey: ""}), // somebody may have been told of it
 		c.named(t, "pvc-other", nil),
 		c.named(t, "PVC-NFS", nil),
 	}
@@ -172,7 +173,7 @@ func (c *cloud) named(t *testing.T, name string, metadata map[string]string) (id
 		t.Fatal(err)
 	}
 	client.Microversion = "2.73"
-	all := map[string]string{manila.ClusterKey: "c1", "csi.storage.k8s.io/pvc/name": "data"}
+	all := map[string]string{manila.ClusterKey: "c1", "csi.storage.k8s.io/pvc/name": "data", manila.UnusedKey: "true"}
 	for k, v := range metadata {
 		if all[k] = v; v == "" {
 			delete(all, k)

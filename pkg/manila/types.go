@@ -148,6 +148,9 @@ type Spec struct {
 // metadata is what a new share gets.
 func (s *Spec) metadata() map[string]string {
 	m := cleanMetadata(s.Metadata, s.Cluster)
+	if s.Cluster != "" {
+		m[UnusedKey] = "true"
+	}
 	delete(m, ClonedFromKey) // a class that sets it would make every share look like a clone
 	if s.CloneOf != "" {
 		m[ClonedFromKey] = s.CloneOf

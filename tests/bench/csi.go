@@ -83,7 +83,7 @@ func measureCalls(ctx context.Context, b *bench) error {
 			_, err := csi.NewControllerClient(conn).DeleteVolume(ctx, &csi.DeleteVolumeRequest{VolumeId: first.GetVolumeId()})
 			return err
 		})
-		return errors.Join(err, b.calls("csi.delete", calls, polls, 2))
+		return errors.Join(err, b.calls("csi.delete", calls, polls, 3))
 	})
 }
 

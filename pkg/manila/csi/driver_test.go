@@ -131,8 +131,8 @@ func TestCallBudget(t *testing.T) {
 		stage, stageAgain int
 		calls             []string
 	}{
-		{"NFS", 3, 2, 0, 0, []string{"GET", "POST", "GET", "POST", "GET"}},
-		{"CEPHFS", 4, 2, 1, 0, []string{"GET", "POST", "GET", "POST", "GET", "GET"}}, // the last tells the key
+		{"NFS", 3, 3, 0, 0, []string{"GET", "POST", "GET", "POST", "GET"}},
+		{"CEPHFS", 4, 3, 1, 0, []string{"GET", "POST", "GET", "POST", "GET", "GET"}}, // the last tells the key
 	} {
 		d := start(t, openstacksim.ManilaConfig{})
 		d.node.Clouds = d.controller.Clouds // the node has a clouds.yaml, too
@@ -165,7 +165,7 @@ func TestCallBudget(t *testing.T) {
 		if _, err := d.controller.DeleteVolume(t.Context(), &spec.DeleteVolumeRequest{VolumeId: v.GetVolumeId()}); err != nil {
 			t.Fatal(err)
 		}
-		if logins, calls := d.counts(); !slices.Equal(calls, []string{"GET", "DELETE", "GET"}) || logins != 0 {
+		if logins, calls := d.counts(); !slices.Equal(calls, []string{"GET", "GET", "DELETE", "GET"}) || logins != 0 {
 			t.Errorf("%s: DeleteVolume made %d logins and %q, want %d calls and polls", c.protocol, logins, calls, c.remove)
 		}
 	}
@@ -249,7 +249,7 @@ func TestVolumeContextAndMetadata(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"team": "a", manila.ClusterKey: "c1", "csi.storage.k8s.io/pvc/name": "data", "csi.storage.k8s.io/pvc/namespace": "ns", "csi.storage.k8s.io/pv/name": "pvc-1", manila.AccessKey: "static"}
+	want := map[string]string{"team": "a", manila.ClusterKey: "c1", "csi.storage.k8s.io/pvc/name": "data", "csi.storage.k8s.io/pvc/namespace": "ns", "csi.storage.k8s.io/pv/name": "pvc-1", manila.AccessKey: "static", manila.UnusedKey: "true"}
 	if diff := cmp.Diff(want, share.Metadata); diff != "" {
 		t.Errorf("the share's metadata (-want +got):\n%s", diff)
 	}

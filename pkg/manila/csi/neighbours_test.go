@@ -45,7 +45,7 @@ func TestShareGroup(t *testing.T) {
 	}
 	d.Calls.Reset()
 	d.remove(t, v.GetVolumeId())
-	if _, calls := d.counts(); strings.Join(calls[:4], " ") != "GET DELETE GET DELETE" {
+	if _, calls := d.counts(); strings.Join(calls[:5], " ") != "GET GET DELETE GET DELETE" {
 		t.Errorf("deleting it made %q", calls)
 	}
 	for id, want := range map[string]codes.Code{"no-uuid": codes.InvalidArgument, "aaaaaaaa-2222-3333-4444-555555555555": codes.InvalidArgument} {

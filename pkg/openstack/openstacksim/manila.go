@@ -244,6 +244,17 @@ func (m *Manila) SetShareStatus(id, status string) bool {
 	return ok
 }
 
+// SetShareCreated gives a share another created_at, as an API server whose clock is wrong would; false when there is none.
+func (m *Manila) SetShareCreated(id string, at time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.shares[id]
+	if ok {
+		s.created = at.UTC()
+	}
+	return ok
+}
+
 // spoiled finds and uses up an injection for a step.
 func (m *Manila) spoiled(op ManilaOperation, name, typ string) (ManilaInjection, bool) {
 	for _, i := range m.injections {

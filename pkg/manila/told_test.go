@@ -1,0 +1,163 @@
+package manila_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"mooring/pkg/manila"
+	"mooring/pkg/openstack/openstacksim"
+)
+
+// perNodeSpec is a share that has no access rules when it is made.
+func perNodeSpec() *manila.Spec {
+	s := nfsSpec()
+	s.Grants, s.PerNode = nil, true
+	return s
+}
+
+// told provisions and gives the id that it tells.
+func (c *cloud) told(t *testing.T, spec *manila.Spec) string {
+	t.Helper()
+	v, err := c.client.Provision(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.Share.ID
+}
+
+// others are the shares of the cluster that are not one of these.
+func (c *cloud) others(t *testing.T, than ...string) (ids []string) {
+	t.Helper()
+	all, _, err := c.client.Shares(t.Context(), "c1", "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if !slices.Contains(than, s.ID) {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
+func (c *cloud) keeps(t *testing.T, why, id string) {
+	t.Helper()
+	if _, err := c.client.Share(t.Context(), id); err != nil {
+		t.Errorf("%s: a share that somebody was told of: %v", why, err)
+	}
+}
+
+// TestToldShareIsKept: no call removes a share that another was told of, whatever the clocks of Manila's API servers say, and whatever
+// else has become of its twin.
+func TestToldShareIsKept(t *testing.T) {
+	t.Parallel()
+	for name, spec := range map[string]*manila.Spec{"static": nfsSpec(), "per node": perNodeSpec()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			t.Run("the late twin has an earlier time", func(t *testing.T) {
+				t.Parallel()
+				c := start(t, openstacksim.ManilaConfig{})
+				record := c.lateCreate(t, spec)
+				id := c.told(t, spec)
+				record()
+				for _, twin := range c.others(t, id) {
+					c.Manila.SetShareCreated(twin, time.Now().Add(-time.Second))
+				}
+				second := c.told(t, spec)
+				c.keeps(t, "after a repeated call", id)
+				if err := c.client.DeleteVolume(t.Context(), second, "c1"); err != nil {
+					t.Fatal(err)
+				}
+				if second != id {
+					c.keeps(t, "after the twin was told of and deleted", id)
+				}
+			})
+			t.Run("the lost one is mended", func(t *testing.T) {
+				t.Parallel()
+				c := start(t, openstacksim.ManilaConfig{})
+				record := c.lateCreate(t, spec)
+				first := c.told(t, spec)
+				record()
+				c.Manila.SetShareStatus(first, "error")
+				second := c.told(t, spec)
+				c.Manila.SetShareStatus(first, "available")
+				c.told(t, spec)
+				c.keeps(t, "after the other one was mended", second)
+				c.keeps(t, "after it was mended", first)
+				if err := c.client.DeleteVolume(t.Context(), first, "c1"); err != nil {
+					t.Fatal(err)
+				}
+				c.keeps(t, "after the other one was deleted", second)
+			})
+			for _, late := range []bool{false, true} {
+				t.Run(map[bool]string{true: "its twin", false: "an earlier one"}[late]+" is being deleted", func(t *testing.T) {
+					t.Parallel()
+					c := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Delete: 50 * time.Millisecond}})
+					record := c.lateCreate(t, spec)
+					first := c.told(t, spec)
+					if late {
+						record()
+					}
+					var second string
+					c.Faults.Add(openstacksim.Fault{
+						Service: openstacksim.ServiceManila, Method: http.MethodDelete, Path: `^/v2/shares/` + first, Count: 1,
+						Then: func() { second = c.told(t, spec) },
+					})
+					if err := c.client.DeleteVolume(t.Context(), first, "c1"); err != nil {
+						t.Fatal(err)
+					}
+					c.keeps(t, "after the deletion", second)
+				})
+			}
+		})
+	}
+}
+
+// TestUsableOnce: a share that was usable and has lost its rules and its status is nobody's to remove.
+func TestUsableOnce(t *testing.T) {
+	t.Parallel()
+	c := start(t, openstacksim.ManilaConfig{})
+	record := c.lateCreate(t, perNodeSpec())
+	id := c.told(t, perNodeSpec())
+	record()
+	c.Manila.SetShareStatus(id, "error")
+	c.told(t, nfsSpec()) // the class has been made anew, with access for all
+	c.keeps(t, "in error", id)
+}
+
+// TestTwinInTheWay: a twin that can't be removed holds up neither the volume nor its deletion.
+func TestTwinInTheWay(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(c *cloud, id string){
+		"stuck": func(c *cloud, id string) { c.Manila.SetShareStatus(id, "creating") },
+		"forbidden": func(c *cloud, id string) {
+			c.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Method: http.MethodDelete, Path: `^/v2/shares/` + id, Status: http.StatusForbidden})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := start(t, openstacksim.ManilaConfig{})
+			record := c.lateCreate(t, nfsSpec())
+			id := c.told(t, nfsSpec())
+			record()
+			for _, twin := range c.others(t, id) {
+				spoil(c, twin)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			if v, err := c.client.Provision(ctx, nfsSpec()); err != nil || v.Share.ID != id {
+				t.Errorf("got %+v, %v", v, err)
+			}
+			if err := c.client.DeleteVolume(ctx, id, "c1"); err != nil && !errors.Is(err, manila.ErrDeleteFailed) {
+				t.Errorf("deleted: %v", err)
+			}
+			if got := c.Manila.Counts(); got.Shares != 1 {
+				t.Errorf("%+v, want the twin alone", got)
+			}
+		})
+	}
+}
