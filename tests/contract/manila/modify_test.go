@@ -143,7 +143,7 @@ func TestModify(t *testing.T) {
 		}
 	}
 	md := a.want(t, http.StatusOK, http.MethodGet, "shares/"+nfs, nil).object("share")["metadata"]
-	if got, _ := md.(map[string]any); got["tier"] != "gold" || len(got) != 3 {
+	if got, _ := md.(map[string]any); got["tier"] != "gold" || len(got) != 4 {
 		t.Errorf("the metadata is %v", md)
 	}
 
