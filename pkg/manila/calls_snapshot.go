@@ -59,7 +59,7 @@ func (o snapshotCreate) ToSnapshotCreateMap() (map[string]any, error) {
 func (a *api) createSnapshot(ctx context.Context, spec *SnapshotSpec) (*Snapshot, error) {
 	o := snapshotCreate{ShareID: spec.ShareID, Name: spec.Name}
 	if a.has(snapshotMetadata) {
-		o.Metadata = cleanMetadata(spec.Metadata, spec.Cluster)
+		o.Metadata = spec.metadata()
 	}
 	var body struct {
 		Snapshot *snapshotBody `json:"snapshot"`
@@ -150,6 +150,16 @@ func (a *api) deleteSnapshot(ctx context.Context, id string) (refused bool, err 
 		return true, nil
 	}
 	return false, fmt.Errorf("deleting snapshot %s: %w", id, err)
+}
+
+// deleteSnapshotMetadata removes a key. That it is not there is no error. gophercloud lacks it.
+func (a *api) deleteSnapshotMetadata(ctx context.Context, id, key string) error {
+	response, err := a.client.Delete(ctx, a.client.ServiceURL("snapshots", id, "metadata", key), &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK}}) //nolint:bodyclose // gophercloud does when nobody asks for it
+	_, _, err = gophercloud.ParseResponse(response, err)
+	if err = wrap(err); err != nil && !errors.Is(err, openstack.ErrNotFound) {
+		return fmt.Errorf("removing metadata %s of snapshot %s: %w", key, id, err)
+	}
+	return nil
 }
 
 // cleanMetadata leaves out what Manila refuses, and adds the cluster.

@@ -109,7 +109,7 @@ func (c *Client) DeleteOrphan(ctx context.Context, o *Orphan) error {
 	case KindShare:
 		return c.Delete(ctx, o.ID)
 	case KindSnapshot:
-		return c.DeleteSnapshot(ctx, o.ID)
+		return c.DeleteSnapshot(ctx, o.ID, "")
 	case KindRule:
 		a, err := connect(ctx, c.session)
 		if err != nil {

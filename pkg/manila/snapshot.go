@@ -1,12 +1,10 @@
 package manila
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
 	"time"
 
@@ -98,7 +96,14 @@ func (c *Client) Snapshot(ctx context.Context, spec *SnapshotSpec) (*Snapshot, e
 	}
 	wanted := *spec
 	wanted.ShareID = valid
-	return c.snapshot(ctx, a, &wanted)
+	s, err := c.snapshot(ctx, a, &wanted)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.tell(ctx, s); err != nil {
+		return nil, pendingSnapshot(spec.Name, err)
+	}
+	return s, nil
 }
 
 // snapshot is Snapshot, for a share's id in Manila's spelling.
@@ -118,8 +123,9 @@ func pendingSnapshot(name string, err error) error {
 	return fmt.Errorf("snapshot %q: %w: %w", name, ErrPending, err)
 }
 
-// DeleteSnapshot removes a snapshot and returns when it is gone. One that is not there, or an id that can't be one, is no error.
-func (c *Client) DeleteSnapshot(ctx context.Context, id string) error {
+// DeleteSnapshot removes a snapshot of the cluster, and before it those of its share and name that come after it and that nobody was told
+// of; without a cluster that snapshot alone. It returns when it is gone. One that is not there, or an id that can't be one, is no error.
+func (c *Client) DeleteSnapshot(ctx context.Context, id, cluster string) error {
 	defer c.options.Metrics.during("delete_snapshot")()
 	valid, ok := openstack.ParseUUID(id)
 	if !ok {
@@ -129,10 +135,19 @@ func (c *Client) DeleteSnapshot(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	if cluster != "" && a.has(snapshotMetadata) {
+		s, err := a.snapshot(ctx, valid)
+		if err != nil || s == nil {
+			return err
+		}
+		if err := c.clearSnapshots(ctx, a, s, cluster); err != nil {
+			return err
+		}
+	}
 	return c.removeSnapshot(ctx, a, valid)
 }
 
-// removeSnapshot is DeleteSnapshot, for an id in Manila's spelling. The first DELETE goes out unseen: mostly it is accepted.
+// removeSnapshot removes one snapshot, by its id in Manila's spelling. The first DELETE goes out unseen: mostly it is accepted.
 func (c *Client) removeSnapshot(ctx context.Context, a *api, id string) error {
 	t := &taking{client: c, api: a, seen: SnapshotSeen{Snapshot: &Snapshot{ID: id, Status: "available"}}}
 	_, err := t.run(ctx)
@@ -146,6 +161,9 @@ type taking struct {
 	spec             *SnapshotSpec
 	seen             SnapshotSeen
 	waited, refusals int
+
+	named []*Snapshot // all of its name, as they were when it was looked at last
+	spare string      // the one that this call has made before it went on with another
 }
 
 // find picks the snapshot of the spec among those of its name: one of its share, as inOrder does.
@@ -157,15 +175,7 @@ func (t *taking) find(ctx context.Context) error {
 	if len(found) == 0 {
 		return nil
 	}
-	rank := func(s *Snapshot) int {
-		if s.ShareID != t.spec.ShareID || !t.spec.owns(s) {
-			return math.MaxInt
-		}
-		return loss(s.Status)
-	}
-	slices.SortFunc(found, func(x, y *Snapshot) int {
-		return cmp.Or(cmp.Compare(rank(x), rank(y)), x.CreatedAt.Compare(y.CreatedAt), cmp.Compare(x.ID, y.ID))
-	})
+	t.spec.inOrder(found)
 	t.seen.Snapshot = found[0]
 	return nil
 }
@@ -173,10 +183,17 @@ func (t *taking) find(ctx context.Context) error {
 func (t *taking) run(ctx context.Context) (*Snapshot, error) {
 	for {
 		step := NextSnapshot(t.spec, &t.seen)
+		var only bool
+		var err error
 		if step.Action == ActionDone {
+			only, err = t.only(ctx)
+		} else {
+			err = t.act(ctx, step)
+		}
+		if only && err == nil {
 			return t.seen.Snapshot, nil
 		}
-		if err := t.act(ctx, step); err != nil {
+		if err != nil {
 			if t.spec != nil && t.seen.Snapshot != nil {
 				err = pendingSnapshot(t.spec.Name, err)
 			}
@@ -209,7 +226,7 @@ func (t *taking) act(ctx context.Context, step Step) error {
 
 func (t *taking) look(ctx context.Context) error {
 	before := t.seen.Snapshot
-	now, err := t.api.snapshot(ctx, before.ID)
+	now, err := t.reread(ctx)
 	if err != nil {
 		return err
 	}
@@ -218,6 +235,21 @@ func (t *taking) look(ctx context.Context) error {
 	}
 	t.seen.Snapshot, t.seen.Refused = now, false
 	return nil
+}
+
+// reread reads the snapshot again: one that this call has made with those of its name, to see whether there are others.
+func (t *taking) reread(ctx context.Context) (*Snapshot, error) {
+	id := t.seen.Snapshot.ID
+	if t.seen.Ours {
+		var err error
+		if t.named, err = t.api.snapshotsByName(ctx, t.spec.Name); err != nil {
+			return nil, fmt.Errorf("looking at snapshot %q: %w", t.spec.Name, err)
+		}
+		if i := slices.IndexFunc(t.named, func(s *Snapshot) bool { return s.ID == id }); i >= 0 {
+			return t.named[i], nil
+		}
+	}
+	return t.api.snapshot(ctx, id)
 }
 
 // create waits for its answer even when the caller does not any more, as that of a share does.

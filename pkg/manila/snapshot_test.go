@@ -61,7 +61,8 @@ func (c *cloud) wants(t *testing.T, what string, want ...string) {
 	c.Calls.Reset()
 }
 
-// TestCallsOfASnapshot: a list by name, the create, looks; a repetition is the list. A delete is the DELETE and looks.
+// TestCallsOfASnapshot: a list by name, the create, looks, and the mark that goes; a repetition is the list. A delete is a look at those of
+// its name, the DELETE, and looks.
 func TestCallsOfASnapshot(t *testing.T) {
 	t.Parallel()
 	c := start(t, openstacksim.ManilaConfig{})
@@ -73,19 +74,19 @@ func TestCallsOfASnapshot(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{manila.ClusterKey: "c1", "csi.storage.k8s.io/volumesnapshot/name": "daily"}, made.Metadata); diff != "" {
 		t.Errorf("metadata (-want +got):\n%s", diff)
 	}
-	c.wants(t, "Snapshot", "GET snapshots/detail", "POST snapshots", "GET snapshots/ID")
+	c.wants(t, "Snapshot", "GET snapshots/detail", "POST snapshots", "GET snapshots/detail", "DELETE snapshots/ID/metadata/"+manila.UnusedKey)
 	again, err := c.client.Snapshot(t.Context(), snapshotOf(strings.ToUpper(id)))
 	if err != nil || again.ID != made.ID {
 		t.Fatalf("got %+v, %v", again, err)
 	}
 	c.wants(t, "the repetition", "GET snapshots/detail")
-	for _, want := range [][]string{{"DELETE snapshots/ID", "GET snapshots/ID"}, {"DELETE snapshots/ID", "GET snapshots/ID"}} {
-		if err := c.client.DeleteSnapshot(t.Context(), made.ID); err != nil {
+	for _, want := range [][]string{{"GET snapshots/ID", "GET snapshots/detail", "DELETE snapshots/ID", "GET snapshots/ID"}, {"GET snapshots/ID"}} {
+		if err := c.client.DeleteSnapshot(t.Context(), made.ID, "c1"); err != nil {
 			t.Fatal(err)
 		}
 		c.wants(t, "DeleteSnapshot", want...)
 	}
-	if err := c.client.DeleteSnapshot(t.Context(), "fake"); err != nil {
+	if err := c.client.DeleteSnapshot(t.Context(), "fake", "c1"); err != nil {
 		t.Error(err)
 	}
 	if got := c.Manila.Counts(); got.Snapshots != 0 {
@@ -122,7 +123,7 @@ func TestSnapshotIsRefused(t *testing.T) {
 	}
 	c.Manila.Inject(openstacksim.ManilaInjection{Operation: openstacksim.ManilaSnapshotDelete, Count: 1})
 	for range 2 {
-		if err := c.client.DeleteSnapshot(t.Context(), first.ID); !errors.Is(err, manila.ErrSnapshotStuck) {
+		if err := c.client.DeleteSnapshot(t.Context(), first.ID, "c1"); !errors.Is(err, manila.ErrSnapshotStuck) {
 			t.Errorf("error_deleting: %v", err)
 		}
 	}
@@ -176,7 +177,7 @@ func TestRestore(t *testing.T) {
 		t.Fatalf("got %+v, %v", v, err)
 	}
 	// The share stands when its snapshot has gone, and is found again.
-	if err := c.client.DeleteSnapshot(t.Context(), snapshot.ID); err != nil {
+	if err := c.client.DeleteSnapshot(t.Context(), snapshot.ID, "c1"); err != nil {
 		t.Fatal(err)
 	}
 	if again, err := c.client.Provision(t.Context(), restore(strings.ToUpper(snapshot.ID))); err != nil || again.Share.ID != v.Share.ID {
@@ -202,15 +203,15 @@ func TestClone(t *testing.T) {
 	if err != nil || v.Share.ID == id || v.Share.Metadata[manila.ClonedFromKey] != id {
 		t.Fatalf("got %+v, %v", v, err)
 	}
-	c.wants(t, "a clone", "GET shares/detail", "GET snapshots/detail", "POST snapshots", "GET snapshots/ID", "POST shares", "GET shares/ID/export_locations", "POST shares/ID/action",
-		"GET shares/detail", "GET snapshots/ID", "DELETE snapshots/ID", "GET snapshots/ID")
+	c.wants(t, "a clone", "GET shares/detail", "GET snapshots/detail", "POST snapshots", "GET snapshots/detail", "POST shares", "GET shares/ID/export_locations", "POST shares/ID/action",
+		"GET shares/detail", "GET snapshots/detail", "DELETE snapshots/ID", "GET snapshots/ID")
 	if got := c.Manila.Counts(); got.Shares != 2 || got.Snapshots != 0 {
 		t.Errorf("%+v, want two shares and no snapshot", got)
 	}
 	if again, err := c.client.Provision(t.Context(), cloneOf(id)); err != nil || again.Share.ID != v.Share.ID {
 		t.Errorf("repeated: %+v, %v", again, err)
 	}
-	c.wants(t, "the repetition", "GET shares/detail", "GET shares/ID/export_locations", "GET share-access-rules", "GET snapshots/ID")
+	c.wants(t, "the repetition", "GET shares/detail", "GET shares/ID/export_locations", "GET share-access-rules", "GET snapshots/detail")
 	for name, spec := range map[string]*manila.Spec{"another source": cloneOf(v.Share.ID), "no source": func() *manila.Spec { s := nfsSpec(); s.Name = "pvc-clone"; return s }()} {
 		if _, err := c.client.Provision(t.Context(), spec); !errors.Is(err, manila.ErrIncompatible) {
 			t.Errorf("%s: %v", name, err)

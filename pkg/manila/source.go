@@ -95,24 +95,27 @@ func (p *provision) abandon(ctx context.Context, cause error) error {
 	return cause
 }
 
-// finish removes the snapshot that a share was cloned by: it has done its work. It is told by its name, since snapshots of users
-// stay.
+// finish removes the snapshot that a share was cloned by, and others that were made for that and recorded late: they have done their
+// work. They are told by their name, since snapshots of users stay.
 func (p *provision) finish(ctx context.Context) error {
 	share := p.seen.Share
 	if p.spec.CloneOf == "" || share.SnapshotID == "" {
 		return nil
 	}
-	id, ok := openstack.ParseUUID(share.SnapshotID)
-	if !ok {
-		return nil
+	source, _ := openstack.ParseUUID(p.spec.CloneOf)
+	spec := &SnapshotSpec{Name: CloneSnapshotName(p.spec.Name), Cluster: p.spec.Cluster, ShareID: source}
+	found, err := p.api.snapshotsByName(ctx, spec.Name)
+	if err != nil {
+		return fmt.Errorf("looking for snapshot %q: %w", spec.Name, err)
 	}
-	source, err := p.api.snapshot(ctx, id)
-	if err != nil || source == nil || source.Name != CloneSnapshotName(p.spec.Name) {
-		return err
+	for _, s := range found {
+		if s.ID != share.SnapshotID && !spec.unused(s) {
+			continue
+		}
+		if err := p.client.removeSnapshot(ctx, p.api, s.ID); err != nil {
+			return fmt.Errorf("after share %s was cloned: %w", share.ID, err)
+		}
+		p.client.options.Logger.InfoContext(ctx, "share cloned", slog.String("share_id", share.ID), slog.String("source_share_id", p.spec.CloneOf))
 	}
-	if err := p.client.removeSnapshot(ctx, p.api, id); err != nil {
-		return fmt.Errorf("after share %s was cloned: %w", share.ID, err)
-	}
-	p.client.options.Logger.InfoContext(ctx, "share cloned", slog.String("share_id", share.ID), slog.String("source_share_id", p.spec.CloneOf))
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mooring/pkg/manila"
+	"mooring/pkg/openstack"
 	"mooring/pkg/openstack/openstacksim"
 )
 
@@ -159,5 +160,114 @@ func TestTwinInTheWay(t *testing.T) {
 				t.Errorf("%+v, want the twin alone", got)
 			}
 		})
+	}
+}
+
+// TestLateSnapshot: a snapshot whose create was given up is carried out at each moment of the call that follows: there is one that is told
+// of, and with it all of its name go.
+func TestLateSnapshot(t *testing.T) {
+	t.Parallel()
+	for name, moment := range map[string]struct{ method, path string }{
+		"before the create": {http.MethodGet, `^/v2/snapshots/detail$`}, // so it is the older one
+		"after the create":  {http.MethodPost, `^/v2/snapshots$`},
+		"while it is told":  {http.MethodDelete, `/metadata/`},
+		"afterwards":        {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Snapshot: 20 * time.Millisecond}})
+			share := c.told(t, nfsSpec())
+			snapshot := func() (*manila.Snapshot, error) { return c.client.Snapshot(t.Context(), snapshotOf(share)) }
+			record := c.late(t, `^/v2/snapshots$`, func() error { _, err := snapshot(); return err })
+			if moment.path != "" {
+				c.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Method: moment.method, Path: moment.path, Count: 1, Then: record})
+			}
+			s, err := snapshot()
+			if err != nil {
+				t.Fatal(err)
+			}
+			record()
+			for waits := true; waits; {
+				all, _, err := c.client.Snapshots(t.Context(), share, "c1", "", 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				waits = slices.ContainsFunc(all, func(s *manila.Snapshot) bool { return !s.Ready() })
+			}
+			if again, err := snapshot(); err != nil || again.ID != s.ID {
+				t.Errorf("told of %s, and then of %+v, %v", s.ID, again, err)
+			}
+			if err := c.client.DeleteSnapshot(t.Context(), s.ID, "c1"); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.client.DeleteVolume(t.Context(), share, "c1"); err != nil || c.Manila.Counts() != (openstacksim.ManilaCounts{}) {
+				t.Errorf("the volume was deleted with %v, and %+v is left", err, c.Manila.Counts())
+			}
+		})
+	}
+}
+
+// TestLateCloneSnapshot: a snapshot by which a share is cloned, and that is recorded late, does not keep the source from being deleted.
+func TestLateCloneSnapshot(t *testing.T) {
+	t.Parallel()
+	for _, moment := range []struct{ method, path string }{{http.MethodGet, `^/v2/snapshots/detail$`}, {http.MethodPost, `^/v2/snapshots$`}, {http.MethodPost, `^/v2/shares$`}} {
+		t.Run(moment.method+" "+moment.path, func(t *testing.T) {
+			t.Parallel()
+			c := start(t, openstacksim.ManilaConfig{})
+			share := c.told(t, nfsSpec())
+			record := c.late(t, `^/v2/snapshots$`, func() error { _, err := c.client.Provision(t.Context(), cloneOf(share)); return err })
+			c.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Method: moment.method, Path: moment.path, Count: 1, Then: record})
+			c.told(t, cloneOf(share))
+			if got := c.Manila.Counts(); got.Snapshots != 0 {
+				t.Errorf("left: %+v", got)
+			}
+			if err := c.client.DeleteVolume(t.Context(), share, "c1"); err != nil {
+				t.Errorf("the source: %v", err)
+			}
+		})
+	}
+}
+
+// TestToldSnapshotIsKept: with a snapshot goes none that somebody may have been told of.
+func TestToldSnapshotIsKept(t *testing.T) {
+	t.Parallel()
+	c := start(t, openstacksim.ManilaConfig{})
+	share := c.told(t, nfsSpec())
+	client, err := c.session.Client(t.Context(), openstack.SharedFileSystem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Microversion = "2.73"
+	s, err := c.client.Snapshot(t.Context(), snapshotOf(share))
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(name string, metadata map[string]string) string {
+		var made struct {
+			Snapshot struct {
+				ID string `json:"id"`
+			} `json:"snapshot"`
+		}
+		body := map[string]any{"snapshot": map[string]any{"share_id": share, "name": name, "metadata": metadata}}
+		if _, err := client.Post(t.Context(), client.ServiceURL("snapshots"), body, &made, nil); err != nil { //nolint:bodyclose // gophercloud does when it decodes
+			t.Fatal(err)
+		}
+		return made.Snapshot.ID
+	}
+	unused := map[string]string{manila.ClusterKey: "c1", manila.UnusedKey: "true"}
+	kept := []string{
+		add(s.Name, nil), add(s.Name, map[string]string{manila.ClusterKey: "c1"}), add(s.Name, map[string]string{manila.ClusterKey: "c2", manila.UnusedKey: "true"}), add("another", unused),
+	}
+	gone := add(s.Name, unused)
+	if err := c.client.DeleteSnapshot(t.Context(), s.ID, "c1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range kept {
+		if _, err := c.client.SnapshotByID(t.Context(), id); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	if _, err := c.client.SnapshotByID(t.Context(), gone); !errors.Is(err, openstack.ErrNotFound) {
+		t.Errorf("the one that nobody was told of: %v", err)
 	}
 }

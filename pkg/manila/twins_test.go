@@ -18,14 +18,20 @@ import (
 // lateCreate begins a create that is given up while it is still in Manila's API. What it returns has Manila carry it out.
 func (c *cloud) lateCreate(t *testing.T, spec *manila.Spec) (record func()) {
 	t.Helper()
+	return c.late(t, `^/v2/shares$`, func() error { _, err := c.client.Provision(t.Context(), spec); return err })
+}
+
+// late begins a call whose POST to the path is given up while it is still in Manila's API.
+func (c *cloud) late(t *testing.T, path string, call func() error) (record func()) {
+	t.Helper()
 	arrived, held, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	c.Faults.Add(openstacksim.Fault{
-		Service: openstacksim.ServiceManila, Method: http.MethodPost, Path: `^/v2/shares$`, Count: 1, DropAfter: true,
+		Service: openstacksim.ServiceManila, Method: http.MethodPost, Path: path, Count: 1, DropAfter: true,
 		Before: func() { close(arrived); <-held },
 	})
 	go func() {
 		defer close(done)
-		if _, err := c.client.Provision(t.Context(), spec); !errors.Is(err, openstack.ErrUnavailable) {
+		if err := call(); !errors.Is(err, openstack.ErrUnavailable) {
 			t.Errorf("the create that was given up: %v", err)
 		}
 	}()

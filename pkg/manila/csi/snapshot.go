@@ -91,7 +91,7 @@ func (c *Controller) DeleteSnapshot(ctx context.Context, r *csi.DeleteSnapshotRe
 		return nil, answer(errBusy)
 	}
 	defer unlock()
-	if err := client.DeleteSnapshot(ctx, r.GetSnapshotId()); err != nil {
+	if err := client.DeleteSnapshot(ctx, r.GetSnapshotId(), c.ClusterID); err != nil {
 		return nil, answer(err)
 	}
 	return &csi.DeleteSnapshotResponse{}, nil

@@ -25,6 +25,7 @@ func (m *Manila) snapshotRoutes() []route {
 		{pattern: "DELETE /v2/snapshots/{id}", handle: m.handle(0, m.deleteSnapshot)},
 		{pattern: "POST /v2/snapshots/{id}/action", handle: m.handle(7, m.snapshotAction)},
 		{pattern: "GET /v2/snapshots/{id}/metadata", handle: m.handle(73, m.showSnapshotMetadata)},
+		{pattern: "DELETE /v2/snapshots/{id}/metadata/{key}", handle: m.handle(73, m.deleteSnapshotMetadatum)},
 		{pattern: "POST /v2/snapshots/{id}/metadata", handle: m.handle(73, m.setSnapshotMetadata(false))},
 		{pattern: "PUT /v2/snapshots/{id}/metadata", handle: m.handle(73, m.setSnapshotMetadata(true))},
 	}
@@ -234,6 +235,22 @@ func (m *Manila) showSnapshotMetadata(c *manilaCall) (manilaAnswer, error) {
 		return manilaAnswer{}, err
 	}
 	return manilaAnswer{http.StatusOK, map[string]any{"metadata": maps.Clone(s.metadata)}}, nil
+}
+
+// deleteSnapshotMetadatum does not know a key with a slash, as deleteShareMetadatum does not.
+func (m *Manila) deleteSnapshotMetadatum(c *manilaCall) (manilaAnswer, error) {
+	if strings.Contains(c.PathValue("key"), "/") {
+		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, manilaNotFoundText)
+	}
+	s, err := m.snapshot(c, "Share_snapshot not found.")
+	if err != nil {
+		return manilaAnswer{}, err
+	}
+	if _, ok := s.metadata[c.PathValue("key")]; !ok {
+		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, "Metadata item is not found.")
+	}
+	delete(s.metadata, c.PathValue("key"))
+	return manilaAnswer{status: http.StatusOK}, nil
 }
 
 func (m *Manila) setSnapshotMetadata(replace bool) manilaHandler {

@@ -40,6 +40,11 @@ func TestSnapshots(t *testing.T) {
 	if md, _ := s["metadata"].(map[string]any); md["k"] != "v" {
 		t.Errorf("its metadata is %v", s["metadata"])
 	}
+	a.want(t, http.StatusOK, http.MethodDelete, "snapshots/"+id+"/metadata/k", nil)
+	a.refused(t, 404, "Metadata item is not found.", http.MethodDelete, "snapshots/"+id+"/metadata/k", nil)
+	if md, _ := a.want(t, http.StatusOK, http.MethodGet, "snapshots/"+id, nil).object("snapshot")["metadata"].(map[string]any); len(md) != 0 {
+		t.Errorf("its metadata is %v, without its only key", md)
+	}
 	for _, q := range []string{query("share_id", share), query("name", s.text("name"))} {
 		if got := ids(a.want(t, http.StatusOK, http.MethodGet, "snapshots/detail"+q, nil).list("snapshots")); !slices.Equal(got, []string{id}) {
 			t.Errorf("snapshots%s: %v", q, got)
