@@ -3,8 +3,11 @@ package manila_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -269,5 +272,104 @@ func TestToldSnapshotIsKept(t *testing.T) {
 	}
 	if _, err := c.client.SnapshotByID(t.Context(), gone); !errors.Is(err, openstack.ErrNotFound) {
 		t.Errorf("the one that nobody was told of: %v", err)
+	}
+}
+
+// TestToldSharesAreKept: whatever comes after another, a share that somebody was told of is there until it is deleted.
+func TestToldSharesAreKept(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(40) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(seed, 1))
+			spec := []*manila.Spec{nfsSpec(), perNodeSpec()}[seed%2]
+			c := start(t, openstacksim.ManilaConfig{Quota: unlimited()})
+			told, log := map[string]bool{}, []string{}
+			for range 12 {
+				what := []string{"call", "call", "late", "clock", "status", "delete"}[r.IntN(6)]
+				log = append(log, what)
+				all := c.others(t)
+				switch {
+				case what == "late":
+					c.named(t, spec.Name, nil)
+				case what == "call":
+					if v, err := c.client.Provision(t.Context(), spec); err == nil { // or it is left to people
+						told[v.Share.ID] = true
+					}
+				case len(all) == 0:
+				case what == "clock":
+					c.Manila.SetShareCreated(all[r.IntN(len(all))], time.Now().Add(time.Duration(r.IntN(5)-2)*time.Second))
+				case what == "status":
+					id := all[r.IntN(len(all))]
+					c.Manila.SetShareStatus(id, []string{"error", "extending_error", "error_deleting", "creating"}[r.IntN(4)])
+					if v, err := c.client.Provision(timeout(t), spec); err == nil {
+						told[v.Share.ID] = true
+					}
+					c.Manila.SetShareStatus(id, "available")
+				default:
+					id := all[r.IntN(len(all))]
+					if told[id] && c.client.DeleteVolume(t.Context(), id, "c1") == nil {
+						delete(told, id)
+					}
+				}
+				for id := range told {
+					c.keeps(t, strings.Join(log, ", "), id)
+				}
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
+// timeout is of a call that may wait for people.
+func timeout(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// TestProofGoes: whatever happens to the call that takes the proof away, nobody is told of what still has it.
+func TestProofGoes(t *testing.T) {
+	t.Parallel()
+	for name, fault := range faultsOfACloud() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := start(t, openstacksim.ManilaConfig{})
+			fault.Service, fault.Method, fault.Path, fault.Count = openstacksim.ServiceManila, http.MethodDelete, `/metadata/`, 1
+			c.Faults.Add(fault)
+			v, err := c.client.Provision(t.Context(), perNodeSpec())
+			if err != nil {
+				if !errors.Is(err, manila.ErrPending) {
+					t.Errorf("the error is final: %v", err)
+				}
+				v, err = c.client.Provision(t.Context(), perNodeSpec())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s, err := c.client.Share(t.Context(), v.Share.ID); err != nil || s.Metadata[manila.UnusedKey] != "" || s.Metadata[manila.ClusterKey] != "c1" {
+				t.Errorf("it is %+v, %v", s, err)
+			}
+			c.Faults.Add(fault)
+			s, err := c.client.Snapshot(t.Context(), snapshotOf(v.Share.ID))
+			if err != nil {
+				if !errors.Is(err, manila.ErrPending) {
+					t.Errorf("of a snapshot the error is final: %v", err)
+				}
+				s, err = c.client.Snapshot(t.Context(), snapshotOf(v.Share.ID))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s, err = c.client.SnapshotByID(t.Context(), s.ID); err != nil || s.Metadata[manila.UnusedKey] != "" || s.Metadata[manila.ClusterKey] != "c1" {
+				t.Errorf("the snapshot is %+v, %v", s, err)
+			}
+			if got := c.Manila.Counts(); got.Shares != 1 || got.Snapshots != 1 {
+				t.Errorf("%+v, want one of each", got)
+			}
+		})
 	}
 }
