@@ -42,7 +42,7 @@ func TestFaultMatrix(t *testing.T) {
 				}
 				var err error
 				for range 5 {
-					if err = c.client.Delete(t.Context(), id); err == nil {
+					if err = c.client.DeleteVolume(t.Context(), id, "c1"); err == nil {
 						break
 					}
 				}

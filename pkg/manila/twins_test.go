@@ -2,6 +2,7 @@ package manila_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -87,7 +88,7 @@ func TestLateCreate(t *testing.T) {
 	}
 }
 
-// TestLateCreatesTogether: many volumes at once, half of which have a twin that is recorded while they are made.
+// TestLateCreatesTogether: many volumes at once, half of which have a twin that is recorded while they are made, and all one that comes later.
 func TestLateCreatesTogether(t *testing.T) {
 	t.Parallel()
 	const volumes = 20
@@ -105,6 +106,15 @@ func TestLateCreatesTogether(t *testing.T) {
 	}
 	if got := c.Manila.Counts(); got.Shares != volumes || got.Rules != volumes {
 		t.Errorf("%+v, want %d of each", got, volumes)
+	}
+	all := c.others(t)
+	for i := range volumes {
+		c.named(t, fmt.Sprint("pvc-nfs-", i), nil)
+	}
+	o := manila.Options{Together: &manila.Together{}}
+	err := errors.Join(together(volumes, func(i int) error { return manila.New(c.session, o).DeleteVolume(t.Context(), all[i], "c1") })...)
+	if got := c.Manila.Counts(); err != nil || got != (openstacksim.ManilaCounts{}) {
+		t.Errorf("deleted with %v, and %+v is left", err, got)
 	}
 }
 
