@@ -43,12 +43,26 @@ apiserver_start() {
   wait_for kube-apiserver 180 "${KUBECTL[@]}" get --raw /readyz
 }
 
-# With the flags given, and those alone beside the lab's own, until the next time: what etcd holds may need them.
+controller_flags() { # controller_flags NAME: one for each line
+  printf '%s\n' --bind-address=127.0.0.1 --leader-elect=false --{,authentication-,authorization-}kubeconfig="$PKI/$1.kubeconfig"
+}
+
+controller_manager_start() {
+  local own
+  mapfile -t own < <(controller_flags controller-manager)
+  start kube-controller-manager "$BIN/kube-controller-manager" "${own[@]}" --use-service-account-credentials=true --root-ca-file="$PKI/ca.crt" \
+    --service-account-private-key-file="$PKI/service-accounts.key" --cluster-signing-cert-file="$PKI/ca.crt" --cluster-signing-key-file="$PKI/ca.key"
+}
+
+# With the flags given, and those alone beside the lab's own, until the next time: what etcd holds may need them.  Left to itself after
+# some restarts, the controller manager waits for half a minute before it watches again, and nothing is collected or deleted meanwhile.
 apiserver_restart() {
   running etcd || fail "first: lab kubernetes up"
+  stop -3 kube-controller-manager
   stop -5 kube-apiserver                       # left alone, it waits a minute for its watchers
   if [ $# -gt 0 ]; then printf '%s\n' "$@" | write "$ETC/apiserver-flags"; else rm -f "$ETC/apiserver-flags"; fi
   apiserver_start
+  controller_manager_start
 }
 
 control_plane_up() {
@@ -56,11 +70,8 @@ control_plane_up() {
   etcd_start
   wait_for etcd 60 curl --noproxy '*' -sf $ETCD_URL/readyz
   apiserver_start
-  own() { printf '%s\n' --bind-address=127.0.0.1 --leader-elect=false --{,authentication-,authorization-}kubeconfig="$PKI/$1.kubeconfig"; }
-  mapfile -t own < <(own controller-manager)
-  start kube-controller-manager "$BIN/kube-controller-manager" "${own[@]}" --use-service-account-credentials=true --root-ca-file="$PKI/ca.crt" \
-    --service-account-private-key-file="$PKI/service-accounts.key" --cluster-signing-cert-file="$PKI/ca.crt" --cluster-signing-key-file="$PKI/ca.key"
-  mapfile -t own < <(own scheduler)
+  controller_manager_start
+  mapfile -t own < <(controller_flags scheduler)
   start kube-scheduler "$BIN/kube-scheduler" "${own[@]}"
   wait_for kube-controller-manager 60 "${KUBECTL[@]}" -n default get serviceaccount default
 }
