@@ -10,7 +10,6 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
 
 	"mooring/pkg/openstack"
-	"mooring/tests/contract/target"
 )
 
 // testNFSReaders has two pods of one node read a volume that is for reading only. Manila lets the node in, to read, when the first one
@@ -94,7 +93,7 @@ func awaitGranted(t *testing.T, manila *gophercloud.ServiceClient, share string,
 			t.Logf("the share has the rules %q", got)
 		}
 	}()
-	target.Eventually(t, fmt.Sprintf("the share has the rules %q", want), func() bool {
+	eventually(t, fmt.Sprintf("the share has the rules %q", want), func() bool {
 		got = granted(t, manila, share)
 		return slices.Equal(got, want)
 	})

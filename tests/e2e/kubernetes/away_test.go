@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"mooring/tests/contract/target"
 )
 
 // answersWithin is how long kubelet may take to tell the usage of all volumes while a server is away.
@@ -36,7 +34,7 @@ func testAway(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	// CephFS's usage of the same pod is told again and again: NFS does not keep it waiting
 	var slowest time.Duration
 	for _, since := range []time.Duration{0, 15 * time.Second} {
-		target.Eventually(t, "kubelet tells the usage of the CephFS volume", func() bool {
+		eventually(t, "kubelet tells the usage of the CephFS volume", func() bool {
 			told, took := c.usage(t, namespace, "first", "cephfs")
 			slowest = max(slowest, took)
 			return told.After(hangs.Add(since))
@@ -49,7 +47,7 @@ func testAway(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	stuck := c.wrote(t, namespace, "first", "nfs")
 
 	signal(t, server, syscall.SIGKILL)
-	target.Eventually(t, "the server has ended", func() bool { return syscall.Kill(server, 0) != nil })
+	eventually(t, "the server has ended", func() bool { return syscall.Kill(server, 0) != nil })
 	if now := c.wrote(t, namespace, "first", "nfs"); now != stuck {
 		t.Errorf("%d writes to the NFS server while it was away", now-stuck)
 	}

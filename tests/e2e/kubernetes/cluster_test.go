@@ -93,6 +93,22 @@ func run(ctx context.Context, stdin, name string, args ...string) (string, error
 	return stdout.String(), nil
 }
 
+// eventually waits until ask says yes, asking ever less often, up to once in a second: most questions are a process each, and the machine has few
+// processors. The text says what was awaited.
+func eventually(t *testing.T, what string, ask func() bool) {
+	t.Helper()
+	pause, end := 100*time.Millisecond, time.Now().Add(target.Patience)
+	for ; !ask(); pause = min(pause*3/2, time.Second) {
+		time.Sleep(pause)
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v", what, target.Patience)
+		}
+		if err := t.Context().Err(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
 // try is kubectl as the cluster's administrator.
 func (c *cluster) try(ctx context.Context, stdin string, args ...string) (string, error) {
 	return run(ctx, stdin, filepath.Join(c.lab.Programs, "kubectl"), append([]string{"--kubeconfig", c.lab.Kubeconfig}, args...)...)
@@ -271,7 +287,7 @@ func (c *cluster) install(t *testing.T, values map[string]any) {
 	c.kubectl(t, "create", "secret", "generic", "mooring-cloud", "-n", release, "--from-file=clouds.yaml="+c.cloud.CloudsFile())
 	c.tenantSecret(t, "default", takeoverSecret, "demo")
 	c.installRelease(t, release, values)
-	target.Eventually(t, "the startup taint is off the node", func() bool {
+	eventually(t, "the startup taint is off the node", func() bool {
 		return !strings.Contains(c.kubectl(t, "get", "node", node, "-o", "jsonpath={.spec.taints[*].key}"), taint)
 	})
 }

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"mooring/tests/contract/target"
 )
 
 // A container of the release, in the life that it had when it was looked at.
@@ -100,7 +98,7 @@ func (c *cluster) kill(t *testing.T, one container) {
 // revived waits until a container that was killed is ready again.
 func (c *cluster) revived(t *testing.T, one container) {
 	t.Helper()
-	target.Eventually(t, one.pod+" is ready again, after "+strconv.Itoa(one.restarts)+" restarts before", func() bool {
+	eventually(t, one.pod+" is ready again, after "+strconv.Itoa(one.restarts)+" restarts before", func() bool {
 		now := c.container(t, one.name, one.pod)
 		return now.ready && now.restarts > one.restarts
 	})

@@ -12,7 +12,6 @@ import (
 
 	"mooring/pkg/manila"
 	"mooring/pkg/openstack"
-	"mooring/tests/contract/target"
 )
 
 // atOnce is how many claims are made before each death of a controller.
@@ -26,7 +25,7 @@ func testController(t *testing.T, c *cluster) { //nolint:thelper // a test of it
 		func(elected container) { c.kill(t, elected) },
 		func(elected container) {
 			c.kubectl(t, "delete", "pod", elected.pod, "-n", release, "--grace-period=0", "--force", "--wait=false")
-			target.Eventually(t, "another controller is elected", func() bool { return c.holder(t) != elected.pod })
+			eventually(t, "another controller is elected", func() bool { return c.holder(t) != elected.pod })
 		},
 	} {
 		elected := c.container(t, "manila-controller", c.holder(t))
@@ -36,7 +35,7 @@ func testController(t *testing.T, c *cluster) { //nolint:thelper // a test of it
 			c.apply(t, "claim.yaml", map[string]string{"NAMESPACE": namespace, "CLAIM": class + "-" + strconv.Itoa(round*atOnce+i), "CLASS": class, "SIZE": "1Gi"})
 		}
 		has := 0
-		target.Eventually(t, "Manila has a share of the new claims", func() bool {
+		eventually(t, "Manila has a share of the new claims", func() bool {
 			has = len(c.shares(t, namespace)) - round*atOnce
 			return has > 0
 		})

@@ -188,7 +188,7 @@ func testKeys(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 
 	startCloud(t.Context(), t)
 	began := time.Now()
-	target.Eventually(t, "the plugin has its keys", func() bool { _, err := k.status(t); return err == nil })
+	eventually(t, "the plugin has its keys", func() bool { _, err := k.status(t); return err == nil })
 	t.Logf("the plugin served %v after the cloud was all back", time.Since(began).Round(100*time.Millisecond))
 	s.health(t, true)
 	t.Logf("kube-apiserver was ready %v after the cloud was all back", time.Since(began).Round(100*time.Millisecond))
@@ -210,7 +210,7 @@ func (k *keys) rotate(t *testing.T, s *secretStore) (keyID string) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	target.Eventually(t, "kube-apiserver writes with the new key", func() bool {
+	eventually(t, "kube-apiserver writes with the new key", func() bool {
 		_, err := s.c.try(t.Context(), "", "get", "--raw", "/readyz")
 		name := "rotated-" + time.Now().Format("150405.000")
 		s.write(t, name)
@@ -231,7 +231,7 @@ func (c *cluster) restartPlugin(t *testing.T) {
 	t.Helper()
 	const kms = "app.kubernetes.io/component=kms"
 	c.kubectl(t, "delete", "pod", "-l", kms, "-n", release, "--wait", "--timeout=90s")
-	target.Eventually(t, "the plugin's next pod runs", func() bool {
+	eventually(t, "the plugin's next pod runs", func() bool {
 		return c.kubectl(t, "get", "pod", "-l", kms, "-n", release, "-o", "jsonpath={.items[*].status.phase}") == "Running"
 	})
 }
@@ -278,7 +278,7 @@ func (s *secretStore) check(t *testing.T, name, keyID string) {
 // health waits until kube-apiserver calls the plugin well, or says that it is not ready because of it.
 func (s *secretStore) health(t *testing.T, well bool) {
 	t.Helper()
-	target.Eventually(t, fmt.Sprintf("kube-apiserver says %t of the plugin's health", well), func() bool {
+	eventually(t, fmt.Sprintf("kube-apiserver says %t of the plugin's health", well), func() bool {
 		out, err := s.c.try(t.Context(), "", "get", "--raw", "/readyz?verbose")
 		if well {
 			return err == nil && strings.Contains(out, "[+]kms-providers ok")

@@ -12,7 +12,6 @@ import (
 
 	"mooring/pkg/manila"
 	"mooring/pkg/openstack"
-	"mooring/tests/contract/target"
 )
 
 func testNFSLife(t *testing.T, c *cluster)    { testLife(t, c, "nfs") }    //nolint:thelper // a test of its own
@@ -50,12 +49,12 @@ func testLife(t *testing.T, c *cluster, kind string) { //nolint:thelper // a tes
 	}
 
 	c.example(t, namespace, "expand.yaml", kinds...)
-	target.Eventually(t, "the claim has its new size", func() bool {
+	eventually(t, "the claim has its new size", func() bool {
 		return c.field(t, namespace, "persistentvolumeclaim/"+claim, ".status.capacity.storage") == "2Gi"
 	})
 	lap("grown")
 	size := ""
-	target.Eventually(t, "the pod sees the new size", func() bool {
+	eventually(t, "the pod sees the new size", func() bool {
 		size = c.sh(t, namespace, writer, "df -Pk /data | awk 'END {print $2}'")
 		return size == "2097152"
 	})
@@ -102,7 +101,7 @@ func (c *cluster) nothingLeft(t *testing.T) {
 			Shares    []carrier `json:"shares"`
 			Snapshots []carrier `json:"snapshots"`
 		}
-		target.Eventually(t, "all shares and snapshots of the release are deleted", func() bool {
+		eventually(t, "all shares and snapshots of the release are deleted", func() bool {
 			left.Shares, left.Snapshots = nil, nil
 			for _, what := range []string{"shares", "snapshots"} {
 				_, err := client.Get(t.Context(), client.ServiceURL(what, "detail"), &left, &gophercloud.RequestOpts{OkCodes: []int{http.StatusOK}}) //nolint:bodyclose // gophercloud closes it
@@ -118,7 +117,7 @@ func (c *cluster) nothingLeft(t *testing.T) {
 			return true
 		})
 	}
-	target.Eventually(t, "all volumes and attachments are deleted", func() bool {
+	eventually(t, "all volumes and attachments are deleted", func() bool {
 		return !slices.ContainsFunc(c.volumes(t), func(name string) bool { return !slices.Contains(c.before, name) })
 	})
 	if left := c.kubectl(t, "get", "secrets", "-n", cephKeys, "-o", "name"); left != "" {

@@ -56,7 +56,7 @@ func (z *zone) answers(t *testing.T, name, recordType string, want ...string) {
 	t.Helper()
 	began := time.Now()
 	var got []string
-	target.Eventually(t, fmt.Sprintf("%s %s is answered with %q", name, recordType, want), func() bool {
+	eventually(t, fmt.Sprintf("%s %s is answered with %q", name, recordType, want), func() bool {
 		var err error
 		got, err = conformance.Lookup(t.Context(), z.lab.DNS.Server, name, recordType)
 		return err == nil && slices.Equal(got, want)
@@ -67,7 +67,7 @@ func (z *zone) answers(t *testing.T, name, recordType string, want ...string) {
 // ttl waits until a name's addresses may be kept for so many seconds.
 func (z *zone) ttl(t *testing.T, name string, want uint32) {
 	t.Helper()
-	target.Eventually(t, fmt.Sprintf("%s has the TTL %d", name, want), func() bool {
+	eventually(t, fmt.Sprintf("%s has the TTL %d", name, want), func() bool {
 		answer, err := conformance.Ask(t.Context(), z.lab.DNS.Server, name, "A")
 		return err == nil && len(answer.Answer) > 0 && answer.Answer[0].Header().Ttl == want
 	})
@@ -83,7 +83,7 @@ type written struct {
 // settled waits until the name server has what Designate has.
 func (z *zone) settled(t *testing.T) (w written) {
 	t.Helper()
-	target.Eventually(t, "the name server has the zone as Designate has it", func() bool {
+	eventually(t, "the name server has the zone as Designate has it", func() bool {
 		known, err := zones.Get(t.Context(), z.client, z.id).Extract()
 		if err != nil {
 			t.Fatal(openstack.Wrap(err))
@@ -108,7 +108,7 @@ func (z *zone) settled(t *testing.T) (w written) {
 // marks of deleted records stay where a slow cloud made the webhook break off a sync: see docs/how-to/externaldns-registry.md.
 func (z *zone) empty(t *testing.T) {
 	t.Helper()
-	target.Eventually(t, "no record is left in "+z.name, func() bool {
+	eventually(t, "no record is left in "+z.name, func() bool {
 		pages, err := recordsets.ListByZone(z.client, z.id, nil).AllPages(t.Context())
 		if err != nil {
 			t.Fatal(openstack.Wrap(err))
@@ -135,7 +135,7 @@ func (i instance) idleSyncs(t *testing.T) float64 {
 func (i instance) idle(t *testing.T, z *zone) {
 	t.Helper()
 	first := i.idleSyncs(t)
-	target.Eventually(t, "ExternalDNS has no more to do", func() bool {
+	eventually(t, "ExternalDNS has no more to do", func() bool {
 		return i.idleSyncs(t) > first && sum(t, i.webhook(), "mooring_designate_pending_records") == 0
 	})
 	now := func() written {
@@ -147,7 +147,7 @@ func (i instance) idle(t *testing.T, z *zone) {
 	if before.Requests == 0 || before.Webhook == 0 {
 		t.Errorf("%+v: what was written is not seen", before)
 	}
-	target.Eventually(t, "ten idle syncs", func() bool { return i.idleSyncs(t) >= first+10 })
+	eventually(t, "ten idle syncs", func() bool { return i.idleSyncs(t) >= first+10 })
 	if diff := cmp.Diff(before, now()); diff != "" {
 		t.Errorf("idle syncs wrote (-before +after):\n%s", diff)
 	}

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"mooring/tests/contract/target"
 )
 
 // testPlugin kills the node's plugin, has helm put another one in its place, uninstall the release and install it again, while a pod writes: the
@@ -132,7 +130,7 @@ func (c *cluster) nothingOf(t *testing.T, release string) {
 			t.Logf("still there: %s", left)
 		}
 	}()
-	target.Eventually(t, "nothing of the release is left", func() bool {
+	eventually(t, "nothing of the release is left", func() bool {
 		left = c.kubectl(t, "get", kinds, "--all-namespaces", "-l", "app.kubernetes.io/instance="+release, "-o", "name")
 		return left == ""
 	})

@@ -10,7 +10,6 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
 
 	"mooring/pkg/openstack"
-	"mooring/tests/contract/target"
 )
 
 // quotaSecret has the credential of the tenant with next to nothing (3 GiB, 2 shares), in the release's namespace: manila.secrets names it.
@@ -25,7 +24,7 @@ func testQuota(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 			t.Fatal(openstack.Wrap(err))
 		}
 	}
-	target.Eventually(t, "the tenant has no volume", func() bool { return len(volumesOf(t, client)) == 0 })
+	eventually(t, "the tenant has no volume", func() bool { return len(volumesOf(t, client)) == 0 })
 	namespace := c.namespace(t)
 	t.Cleanup(func() {
 		if _, err := c.try(context.WithoutCancel(t.Context()), "", "delete", "storageclass", namespace, "--ignore-not-found"); err != nil {
@@ -39,7 +38,7 @@ func testQuota(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	}
 	told := func(name, reason string) {
 		text := ""
-		target.Eventually(t, "an event "+reason+" of the claim "+name+" that says what is used up, and what to do", func() bool {
+		eventually(t, "an event "+reason+" of the claim "+name+" that says what is used up, and what to do", func() bool {
 			text = strings.ToLower(c.kubectl(t, "get", "events", "-n", namespace, "--field-selector", "reason="+reason+",involvedObject.name="+name, "-o", "jsonpath={.items[*].message}"))
 			for _, word := range []string{"resourceexhausted", "quota", "gigabytes", "req-", "quota is raised"} {
 				if !strings.Contains(text, word) {

@@ -40,7 +40,7 @@ func testShared(t *testing.T, c *cluster) { //nolint:thelper // a test of its ow
 	}
 	c.kubectl(t, "delete", "persistentvolumeclaim", "data", "-n", namespace, "--wait", "--timeout=90s")
 	c.shareGone(t, share)
-	target.Eventually(t, "the Secret is deleted", func() bool {
+	eventually(t, "the Secret is deleted", func() bool {
 		return c.kubectl(t, "get", "secret", volume, "-n", cephKeys, "--ignore-not-found", "-o", "name") == ""
 	})
 }
@@ -104,7 +104,7 @@ func locksHold(t *testing.T, c *cluster, namespace, volume, share string) {
 			fmt.Sprintf("flock %[1]s timeout %[2]d sh -c 'touch %[1]s.held; until [ -e %[1]s.go ]; do sleep 0.2; done'", here, int(target.Patience.Seconds())))
 		holder <- err
 	}()
-	target.Eventually(t, "the lock is held on "+node, func() bool {
+	eventually(t, "the lock is held on "+node, func() bool {
 		return c.sh(t, namespace, fuseNode, "ls /data | grep -c lock.held || true") == "1"
 	})
 	if out := c.on(t, fuseNode, "flock -n "+there+" echo taken || echo refused"); strings.TrimSpace(out) != "refused" {

@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
-	"mooring/tests/contract/target"
 	"mooring/tests/takeover"
 )
 
@@ -61,7 +60,7 @@ func testNFSTakeover(t *testing.T, c *cluster) { //nolint:thelper // a test of i
 	c.sh(t, namespace, "new", "date >/data/new && sync /data/new")
 	lap("a new one of the old class is mounted")
 	c.kubectl(t, "patch", "persistentvolumeclaim/old", "-n", namespace, "--type=merge", "-p", `{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}`)
-	target.Eventually(t, "the old volume is grown", func() bool {
+	eventually(t, "the old volume is grown", func() bool {
 		return c.field(t, namespace, "persistentvolumeclaim/old", ".status.capacity.storage") == "2Gi"
 	})
 	lap("grown")

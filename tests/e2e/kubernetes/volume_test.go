@@ -43,7 +43,7 @@ func testVolume(t *testing.T, c *cluster, class, fsType string, read reader) { /
 
 	c.kubectl(t, "delete", "pod/writer", "persistentvolumeclaim/data", "-n", namespace, "--wait", "--timeout=90s")
 	c.shareGone(t, share)
-	target.Eventually(t, "the volume is deleted", func() bool {
+	eventually(t, "the volume is deleted", func() bool {
 		return c.kubectl(t, "get", "persistentvolume", volume, "--ignore-not-found", "-o", "name") == ""
 	})
 	c.unmountedFrom(t, node, volume, share)
@@ -53,7 +53,7 @@ func testVolume(t *testing.T, c *cluster, class, fsType string, read reader) { /
 func (c *cluster) shareGone(t *testing.T, share string) {
 	t.Helper()
 	manila := c.manila(t, "demo")
-	target.Eventually(t, "the share is deleted", func() bool {
+	eventually(t, "the share is deleted", func() bool {
 		_, err := shares.Get(t.Context(), manila, share).Extract()
 		return gophercloud.ResponseCodeIs(err, http.StatusNotFound)
 	})
@@ -78,7 +78,7 @@ func (c *cluster) mountedAs(t *testing.T, node, volume, share, fsType string) []
 // unmountedFrom waits until a node has nothing of a volume mounted: kubelet unstages after the last pod is gone.
 func (c *cluster) unmountedFrom(t *testing.T, node, volume, share string) {
 	t.Helper()
-	target.Eventually(t, "nothing of "+volume+" is mounted on "+node, func() bool { return len(c.mountTable(t, node, "/proc/mounts", volume, share)) == 0 })
+	eventually(t, "nothing of "+volume+" is mounted on "+node, func() bool { return len(c.mountTable(t, node, "/proc/mounts", volume, share)) == 0 })
 }
 
 // mountTable are the lines about a volume in one of the files by which a node's kernel tells what is mounted: where it is staged, in a directory
@@ -120,7 +120,7 @@ func allow(t *testing.T, manila *gophercloud.ServiceClient, share, kind, who, le
 		t.Fatal(openstack.Wrap(err))
 	}
 	var rule shares.AccessRight
-	target.Eventually(t, "the rule is active", func() bool {
+	eventually(t, "the rule is active", func() bool {
 		rules, err := shares.ListAccessRights(t.Context(), manila, share).Extract()
 		if err != nil {
 			t.Fatal(openstack.Wrap(err))

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"mooring/tests/contract/target"
 )
 
 // protocols are the containers of a pod of writers, and the claims that they write to.
@@ -50,7 +48,7 @@ func count(t *testing.T, what string, lines []string) {
 func (c *cluster) goesOn(t *testing.T, namespace, pod, protocol string) {
 	t.Helper()
 	before := c.wrote(t, namespace, pod, protocol)
-	target.Eventually(t, pod+" goes on writing to "+protocol, func() bool { return c.wrote(t, namespace, pod, protocol) >= before+3 })
+	eventually(t, pod+" goes on writing to "+protocol, func() bool { return c.wrote(t, namespace, pod, protocol) >= before+3 })
 }
 
 // volume is the name of a claim's PersistentVolume.
@@ -83,5 +81,5 @@ func (c *cluster) remove(ctx context.Context, t *testing.T, namespace, pod strin
 // unmounted waits until nothing of the volumes is mounted: kubelet unstages after the last pod is gone.
 func (c *cluster) unmounted(t *testing.T, namespace string) {
 	t.Helper()
-	target.Eventually(t, "all is unmounted", func() bool { return len(c.mountIDs(t, namespace)) == 0 })
+	eventually(t, "all is unmounted", func() bool { return len(c.mountIDs(t, namespace)) == 0 })
 }
