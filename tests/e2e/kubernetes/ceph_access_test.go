@@ -1,7 +1,6 @@
 package kubernetes_test
 
 import (
-	"context"
 	"crypto/rand"
 	"fmt"
 	"os"
@@ -20,11 +19,7 @@ import (
 func testCephFSReaders(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	namespace, manila := c.namespace(t), c.manila(t, "demo")
 	c.apply(t, "class.yaml", map[string]string{"CLASS": namespace, "KEYS": cephKeys, "$": "$"})
-	t.Cleanup(func() {
-		if _, err := c.try(context.WithoutCancel(t.Context()), "", "delete", "storageclass", namespace, "--ignore-not-found"); err != nil {
-			t.Error(err)
-		}
-	})
+	c.deleted(t, "storageclass/"+namespace)
 	c.apply(t, "read-only.yaml", map[string]string{"NAMESPACE": namespace, "CLASS": namespace})
 	volume := c.bound(t, namespace, "data")
 	share := c.handle(t, volume)

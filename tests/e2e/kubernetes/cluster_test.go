@@ -31,10 +31,8 @@ const (
 	fuseNode  = "host" // the one whose kernel has neither
 	taint     = "manila.csi.openstack.org/agent-not-ready"
 
-	// The release beside it, which takes over, and what volumes of cloud-provider-openstack name.
-	nfsRelease     = release + "-nfs"
+	// What volumes of cloud-provider-openstack name.
 	takeoverSecret = "csi-manila-secrets"
-	takeoverClass  = "csi-manila-nfs"
 )
 
 // cluster is the running Kubernetes, and the cloud of the release in it.
@@ -48,6 +46,7 @@ type cluster struct {
 		Nodes       map[string]string `json:"nodes"`
 		ExternalDNS string            `json:"external_dns"`
 		AuditLog    string            `json:"audit_log"`
+		StaticPods  string            `json:"static_pods"` // of the node whose kernel is the machine's
 	}
 	helm   string
 	id     string   // of the release's cluster: what its shares carry
@@ -246,6 +245,16 @@ func (c *cluster) namespace(t *testing.T) string {
 	return name
 }
 
+// deleted has an object that is in no namespace deleted when the test ends.
+func (c *cluster) deleted(t *testing.T, object string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if _, err := c.try(context.WithoutCancel(t.Context()), "", "delete", object, "--ignore-not-found", "--wait", "--timeout=2m"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // ready waits for a pod, and says how long it took.
 func (c *cluster) ready(t *testing.T, namespace, pod string) time.Duration {
 	t.Helper()
@@ -317,10 +326,13 @@ func (c *cluster) uninstallRelease(ctx context.Context, t *testing.T, name strin
 
 func (c *cluster) uninstall(ctx context.Context, t *testing.T) {
 	t.Helper()
-	for _, name := range []string{nfsRelease, release} {
-		c.uninstallRelease(ctx, t, name)
+	left := [][]string{{"namespace", release, cephKeys}, {"secret", takeoverSecret, "-n", "default"}}
+	for _, s := range successors() {
+		c.uninstallRelease(ctx, t, s.release)
+		left = append(left, []string{"storageclass", s.class})
 	}
-	for _, left := range [][]string{{"namespace", release, cephKeys}, {"secret", takeoverSecret, "-n", "default"}, {"storageclass", takeoverClass}} {
+	c.uninstallRelease(ctx, t, release)
+	for _, left := range left {
 		if _, err := c.try(ctx, "", append([]string{"delete", "--ignore-not-found", "--wait", "--timeout=90s"}, left...)...); err != nil {
 			t.Error(err)
 		}

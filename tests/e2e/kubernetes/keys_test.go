@@ -46,11 +46,7 @@ type key struct {
 // newKeys has "mooring keys init" make a keyring, which goes away with the test.
 func newKeys(t *testing.T, c *cluster) *keys {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "e2e") //nolint:usetesting // shorter than t.TempDir: a socket's path has 107 bytes at most
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := shortDir(t)
 	k := &keys{dir: dir, cluster: target.Unique(t)}
 	clouds, err := os.ReadFile(c.cloud.CloudsFile())
 	if err != nil {
@@ -77,6 +73,17 @@ func newKeys(t *testing.T, c *cluster) *keys {
 	}
 	t.Cleanup(func() { k.remove(t, client) })
 	return k
+}
+
+// shortDir is a directory for a socket, whose path has 107 bytes at most: t.TempDir's is longer.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "e2e") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func (k *keys) remove(t *testing.T, client *gophercloud.ServiceClient) {
@@ -180,7 +187,7 @@ func testKeys(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	s.read(t, "before", "after", "away")
 
 	c.restartPlugin(t)
-	if out, err := k.status(t); err == nil || !strings.Contains(err.Error(), "Unavailable") {
+	if out, err := keysStatus(t, k.dir+"/kms.sock"); err == nil || !strings.Contains(err.Error(), "Unavailable") {
 		t.Errorf("a plugin that never had a key says %q, %v", out, err)
 	}
 	s.read(t, "before", "after", "away") // with what kube-apiserver has kept
@@ -188,7 +195,7 @@ func testKeys(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 
 	startCloud(t.Context(), t)
 	began := time.Now()
-	eventually(t, "the plugin has its keys", func() bool { _, err := k.status(t); return err == nil })
+	eventually(t, "the plugin has its keys", func() bool { _, err := keysStatus(t, k.dir+"/kms.sock"); return err == nil })
 	t.Logf("the plugin served %v after the cloud was all back", time.Since(began).Round(100*time.Millisecond))
 	s.health(t, true)
 	t.Logf("kube-apiserver was ready %v after the cloud was all back", time.Since(began).Round(100*time.Millisecond))
@@ -220,10 +227,10 @@ func (k *keys) rotate(t *testing.T, s *secretStore) (keyID string) {
 	return rotated.Key.KeyID
 }
 
-// status has the plugin wrap and unwrap something.
-func (k *keys) status(t *testing.T) (string, error) {
+// keysStatus has the plugin at a socket wrap and unwrap something.
+func keysStatus(t *testing.T, socket string) (string, error) {
 	t.Helper()
-	return run(t.Context(), "", filepath.Join(process.Programs(t), "mooring"), "keys", "status", "--round-trip", "--endpoint", "unix://"+k.dir+"/kms.sock")
+	return run(t.Context(), "", filepath.Join(process.Programs(t), "mooring"), "keys", "status", "--round-trip", "--endpoint", "unix://"+socket)
 }
 
 // restartPlugin deletes the plugin's pod, and waits for the next one to run.

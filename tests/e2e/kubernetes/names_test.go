@@ -187,11 +187,8 @@ func testNames(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	z := c.zone(t, target.Unique(t)+".test")
 	c.define(t, gatewayResources())
 	namespace := c.namespace(t)
-	t.Cleanup(func() {
-		if _, err := c.try(context.WithoutCancel(t.Context()), "", "delete", "clusterrole,clusterrolebinding", namespace); err != nil {
-			t.Error(err)
-		}
-	})
+	c.deleted(t, "clusterrole/"+namespace)
+	c.deleted(t, "clusterrolebinding/"+namespace)
 	c.apply(t, "names.yaml", map[string]string{
 		"NAMESPACE": namespace, "ZONE": z.name, "VERSION": c.lab.ExternalDNS,
 		"WEBHOOK": c.kubectl(t, "get", "service", "mooring-dns", "-n", release, "-o", "jsonpath={.spec.clusterIP}"),

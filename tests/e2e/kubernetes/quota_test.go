@@ -1,7 +1,6 @@
 package kubernetes_test
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -26,11 +25,7 @@ func testQuota(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
 	}
 	eventually(t, "the tenant has no volume", func() bool { return len(volumesOf(t, client)) == 0 })
 	namespace := c.namespace(t)
-	t.Cleanup(func() {
-		if _, err := c.try(context.WithoutCancel(t.Context()), "", "delete", "storageclass", namespace, "--ignore-not-found"); err != nil {
-			t.Error(err)
-		}
-	})
+	c.deleted(t, "storageclass/"+namespace)
 	c.tenantSecret(t, release, quotaSecret, "quota")
 	c.apply(t, "quota.yaml", map[string]string{"CLASS": namespace, "SECRET": quotaSecret, "RELEASE": release})
 	claim := func(name string) {

@@ -1,7 +1,6 @@
 package kubernetes_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,11 +23,7 @@ func testStatic(t *testing.T, c *cluster) { //nolint:thelper // a test of its ow
 	written := writeByNFS(t, server, path)
 
 	namespace := c.namespace(t)
-	t.Cleanup(func() {
-		if _, err := c.try(context.WithoutCancel(t.Context()), "", "delete", "persistentvolume", name, "--ignore-not-found", "--wait", "--timeout=60s"); err != nil {
-			t.Error(err)
-		}
-	})
+	c.deleted(t, "persistentvolume/"+name)
 	c.example(t, namespace, "static.yaml",
 		"10.0.0.5:/shares/share-11111111-2222-3333-4444-555555555555", server+":"+path, "11111111-2222-3333-4444-555555555555", share, "by-hand", name)
 	pod := "uses-" + name

@@ -13,40 +13,56 @@ import (
 	"mooring/tests/takeover"
 )
 
-// testNFSTakeover installs a release under the plugin's driver name for NFS, by the example for it, into a cluster that has a volume and a class of
-// the plugin. The port is another one than the chart's: the main release has that.
-func testNFSTakeover(t *testing.T, c *cluster) { //nolint:thelper // a test of its own
-	old := takeover.NewOrigin(t, c.cloud, c.id).Volume(t, "nfs-dynamic")
-	server, path := export(t, c.manila(t, "demo"), old.Share)
-	written := writeByNFS(t, server, path)
-	t.Cleanup(func() { // after its volumes
-		ctx := context.WithoutCancel(t.Context())
-		if _, err := c.try(ctx, "", "delete", "persistentvolume", old.PV.Name, "--ignore-not-found", "--wait", "--timeout=2m"); err != nil {
-			t.Error(err)
-		}
-		c.uninstallRelease(ctx, t, nfsRelease)
-	})
+// A successor is a release beside the main one that goes on under one of the plugin's driver names, by the example for it.
+type successor struct {
+	release, driver, class string
+	shareType, parameter   string // of the class, as it was written for the plugin
+	example, fixture       string
+	adminPort              int // another one than those of the other releases
+	write                  func(t *testing.T, manila *gophercloud.ServiceClient, share string) (text string)
+}
+
+func successors() map[string]successor {
+	return map[string]successor{
+		"NFS": {
+			release + "-nfs", takeover.NFS, "csi-manila-nfs", "cephfs-nfs", "nfs-shareClient: 10.0.0.0/8", "takeover-nfs.yaml", "nfs-dynamic", 9829,
+			func(t *testing.T, manila *gophercloud.ServiceClient, share string) string { //nolint:thelper // what it writes is a part of the case
+				server, path := export(t, manila, share)
+				return writeByNFS(t, server, path)
+			},
+		},
+		"CephFS": {release + "-cephfs", takeover.CEPHFS, "csi-manila-cephfs", "cephfs", "cephfs-mounter: kernel", "takeover-cephfs.yaml", "cephfs-dynamic-old", 9839, writeByCephFuse},
+	}
+}
+
+func testNFSTakeover(t *testing.T, c *cluster)    { testTakeover(t, c, successors()["NFS"]) }    //nolint:thelper // a test of its own
+func testCephFSTakeover(t *testing.T, c *cluster) { testTakeover(t, c, successors()["CephFS"]) } //nolint:thelper // a test of its own
+
+// testTakeover installs a successor into a cluster that has a volume and a class of the plugin: pods go on with the one, and get more by the other.
+func testTakeover(t *testing.T, c *cluster, s successor) { //nolint:thelper // a test of its own
+	old := takeover.NewOrigin(t, c.cloud, c.id).Volume(t, s.fixture)
+	written := s.write(t, c.manila(t, "demo"), old.Share)
+	t.Cleanup(func() { c.uninstallRelease(context.WithoutCancel(t.Context()), t, s.release) }) // after its volumes
+	c.deleted(t, "persistentvolume/"+old.PV.Name)
 	namespace := c.namespace(t)
-	t.Cleanup(func() {
-		if _, err := c.try(context.WithoutCancel(t.Context()), "", "delete", "storageclass", takeoverClass, "--ignore-not-found"); err != nil {
-			t.Error(err)
-		}
-	})
+	c.deleted(t, "storageclass/"+s.class)
 	old.PV.Spec.ClaimRef = &corev1.ObjectReference{Namespace: namespace, Name: "old"}
 	text, err := yaml.Marshal(old.PV)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.applyText(t, string(text))
-	c.apply(t, "takeover.yaml", map[string]string{"CLASS": takeoverClass, "DRIVER": takeover.NFS, "TYPE": "cephfs-nfs", "NAMESPACE": namespace, "VOLUME": old.PV.Name})
+	c.apply(t, "takeover.yaml", map[string]string{
+		"CLASS": s.class, "DRIVER": s.driver, "TYPE": s.shareType, "PARAMETER": s.parameter, "NAMESPACE": namespace, "VOLUME": old.PV.Name,
+	})
 
 	lap := stopwatch(t)
-	where := map[string]any{"nodeSelector": map[string]any{"kubernetes.io/hostname": node}, "adminPort": 9829}
-	c.installRelease(t, nfsRelease, map[string]any{
+	where := map[string]any{"nodeSelector": map[string]any{"kubernetes.io/hostname": node}, "adminPort": s.adminPort}
+	c.installRelease(t, s.release, map[string]any{
 		"cloud":  map[string]any{"name": c.cloud.Name("demo")},
 		"log":    map[string]any{"level": "debug"},
 		"manila": map[string]any{"clusterID": c.id, "controller": map[string]any{"replicas": 1}, "node": where},
-	}, "--values", root+"/charts/mooring/examples/takeover-nfs.yaml")
+	}, "--values", root+"/charts/mooring/examples/"+s.example)
 	lap("installed")
 	for _, claim := range []string{"old", "new"} {
 		c.apply(t, "reader.yaml", map[string]string{"NAMESPACE": namespace, "POD": claim, "CLAIM": claim, "NODE": node})

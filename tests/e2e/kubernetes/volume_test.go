@@ -170,6 +170,14 @@ func readByCephFuse(t *testing.T, _ *cluster, manila *gophercloud.ServiceClient,
 	return data
 }
 
+// writeByCephFuse writes the file "bytes" of a share from the machine, and tells what is in it.
+func writeByCephFuse(t *testing.T, manila *gophercloud.ServiceClient, share string) string {
+	t.Helper()
+	text := "written before, by " + t.Name()
+	withCephFuse(t, manila, share, "rw", func(dir string) error { return os.WriteFile(filepath.Join(dir, "bytes"), []byte(text), 0o600) })
+	return text
+}
+
 // withCephFuse mounts a share on the machine for the time of a call, with an access rule of its own.
 func withCephFuse(t *testing.T, manila *gophercloud.ServiceClient, share, level string, use func(dir string) error) {
 	t.Helper()

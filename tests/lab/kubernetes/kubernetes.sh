@@ -45,6 +45,7 @@ kubernetes_describe() { write "$PART/lab.json" <<JSON
  "etcd": "$ETCD_URL",
  "nodes": {"host": "$LAB_HOST", "uml": "$GUEST_ADDRESS"},
  "audit_log": "$LOG/audit.log",
+ "static_pods": "$HOST/static",
  "logs": "$LOG",
  "programs": "$BIN",
  "external_dns": "$EXTERNAL_DNS"

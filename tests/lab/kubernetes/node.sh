@@ -3,7 +3,7 @@
 
 node_configure() { # node_configure DIR NAME ADDRESS PODS CGROUP: PODS are the first three bytes of the pods' network
   local dir=$1 name=$2 address=$3 pods=$4 cgroup=$5
-  mkdir -p "$dir/cni" "$dir/flexvolumes"
+  mkdir -p "$dir/cni" "$dir/flexvolumes" "$dir/static"
   cat >"$dir/containerd.toml" <<TOML
 version = 3
 root = "$dir/containerd"
@@ -57,6 +57,7 @@ failCgroupV1: false
 failSwapOn: false
 resolvConf: ""
 volumePluginDir: $dir/flexvolumes
+staticPodPath: $dir/static
 volumeStatsAggPeriod: 10s
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 50Mi, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1%, imagefs.inodesFree: 1%}
