@@ -218,7 +218,7 @@ func TestNodeWithPodsOfCephFS(t *testing.T) {
 	if err := os.MkdirAll(c.Staging(v), 0o750); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.system.CephFuse(t.Context(), v.PV.Name, "", []string{c.Staging(v)}); err != nil {
+	if _, err := c.system.CephFuse(t.Context(), v.PV.Name, "", []string{c.Staging(v)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Stage(t.Context(), v); err != nil {

@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -144,7 +145,7 @@ func (m *Mounter) mountCephFuse(ctx context.Context, target string, v CephFS) er
 	}
 	args = append(args, fmt.Sprintf("--client_mount_timeout=%d", int(math.Max(1, bound.Seconds()))))
 	args = append(args, fuseOptions(v)...)
-	err := m.calls.do(ctx, "mount "+target, func() error { return m.options.System.CephFuse(ctx, v.User, v.Key, args) })
+	err := m.calls.do(ctx, "mount "+target, func() error { return m.runCephFuse(ctx, target, v, args) })
 	switch {
 	case err == nil:
 		return nil
@@ -156,4 +157,68 @@ func (m *Mounter) mountCephFuse(ctx context.Context, target string, v CephFS) er
 		return fmt.Errorf("mounting %s: %w: %w", v.Export, ErrDenied, err)
 	}
 	return fmt.Errorf("mounting %s: %w", v.Export, err)
+}
+
+// runCephFuse starts ceph-fuse, and waits until what it has mounted answers, or it has ended, which it does when ctx is done.
+func (m *Mounter) runCephFuse(ctx context.Context, target string, v CephFS, args []string) error {
+	before, err := m.layers(target)
+	if err != nil {
+		return err
+	}
+	var serves atomic.Bool
+	ended := make(chan error, 1)
+	kill, err := m.options.System.CephFuse(ctx, v.User, v.Key, args, func(err error) {
+		ended <- err
+		if serves.Load() {
+			m.options.Logger.InfoContext(ctx, "ceph-fuse has ended", slog.String("path", target), slog.Any("how", err))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, kill)
+	defer stop()
+	if err = m.appears(target, len(before), ended); err == nil {
+		// Until it answers, it may still find out that it can't work; and should it hang, it is killed.
+		if _, err = m.options.System.Probe(target); err != nil {
+			kill()
+			err = errors.Join(err, lastWords(ended))
+		}
+	}
+	if err == nil && stop() {
+		serves.Store(true)
+		return nil
+	}
+	return errors.Join(ctx.Err(), err)
+}
+
+// appears waits until there are more mounts at target than before, or the program that mounts has ended.
+func (m *Mounter) appears(target string, before int, ended <-chan error) error {
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		switch now, err := m.layers(target); {
+		case err != nil:
+			return err
+		case len(now) > before:
+			return nil
+		}
+		select {
+		case err := <-ended:
+			return err
+		case <-look.C:
+		}
+	}
+}
+
+// lastWords are what a program that was killed ended with. One that the kernel keeps may take long.
+func lastWords(ended <-chan error) error {
+	patience := time.NewTimer(time.Second)
+	defer patience.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-patience.C:
+		return nil
+	}
 }

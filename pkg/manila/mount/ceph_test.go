@@ -77,7 +77,7 @@ func TestFuseMountNamesItsShare(t *testing.T) {
 		t.Errorf("ceph-fuse was started %d times", n)
 	}
 	foreign := filepath.Join(t.TempDir(), "stage")
-	if err := system.CephFuse(t.Context(), "u", "", []string{foreign}); err != nil {
+	if _, err := system.CephFuse(t.Context(), "u", "", []string{foreign}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.MountCephFS(t.Context(), foreign, v); err != nil {

@@ -4,97 +4,157 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+	mountutils "k8s.io/mount-utils"
 
 	"mooring/pkg/manila/mount"
 )
 
-// program is a script that plays ceph-fuse. It is a file of the repository, because a file that a test has just written may be
-// busy: another test may be forking while it is open.
-func program(t *testing.T) mount.Kernel {
+// player is this machine with a script that plays ceph-fuse, and says by a file when it would have mounted. It is a file of the repository,
+// because a file that a test has just written may be busy: another test may be forking while it is open.
+type player struct {
+	mount.Kernel
+
+	dir string
+	log journal
+}
+
+// journal is a log that a test can read while somebody writes.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+func play(t *testing.T) *player {
 	t.Helper()
 	path, err := filepath.Abs("testdata/ceph-fuse")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return mount.Kernel{CephFusePath: path}
+	return &player{Kernel: mount.Kernel{CephFusePath: path}, dir: t.TempDir()}
 }
 
-// TestCephFuseProgram: what the program gets, and what it does not get. The daemon it leaves behind is in a session of its own,
-// so that the end of ours is not its end, and holds nothing that our side would wait for.
+// mount has the script do what is called name.
+func (p *player) mount(ctx context.Context, name string) error {
+	v := ceph()
+	v.Mounter = mount.CephFuse
+	return mount.New(mount.Options{System: p, Logger: slog.New(slog.NewTextHandler(&p.log, nil))}).MountCephFS(ctx, filepath.Join(p.dir, name), v)
+}
+
+func (p *player) Table() ([]mountutils.MountInfo, error) {
+	var table []mountutils.MountInfo
+	if _, err := os.Stat(filepath.Join(p.dir, "mounted")); err == nil {
+		for _, name := range []string{"works", "talks"} {
+			table = append(table, mountutils.MountInfo{MountPoint: filepath.Join(p.dir, name)})
+		}
+	}
+	return table, nil
+}
+
+func (p *player) Probe(string) (mount.Usage, error) { return mount.Usage{}, nil }
+
+func (p *player) read(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(p.dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(data))
+}
+
+// until waits for something that takes a moment.
+func until(t *testing.T, what string, ask func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ask(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+// TestCephFuseProgram: what the program gets, and what it does not get. It is in a session of its own, so that the end of ours is not its
+// end, and has nothing of ours open; its first three files are its own for life. We hear of its end, so it stays no zombie.
 func TestCephFuseProgram(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	target := filepath.Join(dir, "works")
-	begin := time.Now()
-	if err := program(t).CephFuse(t.Context(), "pvc-1", validKey(), []string{target, "-r", "/x"}); err != nil {
+	p := play(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := p.mount(ctx, "works"); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begin); took > 10*time.Second {
-		t.Errorf("it took %v: it waited for the daemon", took)
-	}
-	read := func(name string) string {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.TrimSpace(string(data))
-	}
-	if got, want := read("keyring"), "[client.pvc-1]\n\tkey = "+validKey(); got != want {
+	cancel() // a call's end is not the mount's
+	if got, want := p.read(t, "keyring"), "[client.pvc-1]\n\tkey = "+validKey(); got != want {
 		t.Errorf("the keyring is %q, want %q", got, want)
 	}
-	if got, want := read("arguments"), "-c /dev/null -k /proc/self/fd/3 --id pvc-1 "+target+" -r /x"; got != want {
-		t.Errorf("the arguments are %q, want %q", got, want)
+	arguments := p.read(t, "arguments")
+	if want := "-f -c /dev/null -k /proc/self/fd/3 --id pvc-1 " + filepath.Join(p.dir, "works") + " "; !strings.HasPrefix(arguments, want) {
+		t.Errorf("the arguments are %q, want %q at the start", arguments, want)
 	}
-	if strings.Contains(read("arguments")+read("environment"), validKey()) {
+	if strings.Contains(arguments+p.read(t, "environment"), validKey()) {
 		t.Error("the key is in the arguments or in the environment")
 	}
-	pid, session, _ := strings.Cut(read("session"), " ")
-	if pid != session || session == strconv.Itoa(os.Getpid()) {
-		t.Errorf("process %s is in session %s, want one of its own", pid, session)
+	id, session, _ := strings.Cut(p.read(t, "session"), " ")
+	if id != session || session == strconv.Itoa(os.Getpid()) {
+		t.Errorf("process %s is in session %s, want one of its own", id, session)
 	}
-	daemon, err := strconv.Atoi(read("daemon"))
+	pid, err := strconv.Atoi(id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := os.FindProcess(daemon)
-	if err != nil || p.Kill() != nil {
-		t.Errorf("the daemon has ended with its parent: %v", err)
+	if err := unix.Kill(pid, 0); err != nil {
+		t.Errorf("it has ended with the call: %v", err)
 	}
-}
-
-// TestCephFuseIsReaped: the first process of a container inherits the daemon, and has to hear of its end.
-func TestCephFuseIsReaped(t *testing.T) {
-	t.Parallel()
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil { // it inherits as the first process does
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := program(t).CephFuse(t.Context(), "pvc-1", validKey(), []string{filepath.Join(dir, "works")}); err != nil {
-		t.Fatal(err)
-	}
-	daemon, err := os.ReadFile(filepath.Join(dir, "daemon"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(daemon)))
-	if err != nil {
-		t.Fatal(err)
+	for file, want := range map[string]string{"0": "/dev/null", "1": "/memfd:output (deleted)", "2": "/memfd:output (deleted)", "3": "/memfd:keyring (deleted)"} {
+		if got, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, file)); got != want {
+			t.Errorf("its file %s is %q, %v; want %q", file, got, err, want)
+		}
 	}
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(5 * time.Second); unix.Kill(pid, 0) == nil; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the daemon has ended, and stays as a zombie")
-		}
+	until(t, "its end is heard of", func() bool { return unix.Kill(pid, 0) != nil })
+	until(t, "its end, and what it said, are in the log, and not the key", func() bool {
+		text := p.log.String()
+		return strings.Contains(text, "signal: killed: a complaint, with [redacted]") && !strings.Contains(text, validKey())
+	})
+}
+
+// TestCephFuseTalks: a program that complains without end neither waits for a reader nor fills the memory.
+func TestCephFuseTalks(t *testing.T) {
+	t.Parallel()
+	p := play(t)
+	if err := p.mount(t.Context(), "talks"); err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(p.read(t, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Kill(-pid, unix.SIGKILL) }()
+	until(t, "it is rid of all it had to say", func() bool { _, err := os.Stat(filepath.Join(p.dir, "said")); return err == nil })
+	if info, err := os.Stat(fmt.Sprintf("/proc/%d/fd/2", pid)); err != nil || info.Size() != 64<<10 {
+		t.Errorf("what it said is kept in %v, %v", info, err)
 	}
 }
 
@@ -108,11 +168,9 @@ func TestCephFuseFails(t *testing.T) {
 		"lost":   {mount.ErrHung, "failed to fetch mon config"},
 		"tells":  {nil, "[client.pvc-1] key = [redacted]"},
 		"silent": {nil, "exit status 4: no output"},
+		"idle":   {nil, "it ended: no output"},
 	} {
-		m := mount.New(mount.Options{System: program(t)})
-		v := ceph()
-		v.Mounter = mount.CephFuse
-		err := m.MountCephFS(t.Context(), filepath.Join(t.TempDir(), name), v)
+		err := play(t).mount(t.Context(), name)
 		if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), validKey()) {
 			t.Errorf("%s: %v; want %v with %q and without the key", name, err, c.want, c.text)
 		}
@@ -128,32 +186,21 @@ func TestCephFuseFails(t *testing.T) {
 // TestCephFuseIsCutOff: a program that hangs is ended with all its children when the caller's time is up.
 func TestCephFuseIsCutOff(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	p := play(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	m := mount.New(mount.Options{System: program(t)})
-	v := ceph()
-	v.Mounter = mount.CephFuse
 	begin := time.Now()
-	if err := m.MountCephFS(ctx, filepath.Join(dir, "hangs"), v); !errors.Is(err, mount.ErrHung) || !errors.Is(err, context.DeadlineExceeded) {
+	if err := p.mount(ctx, "hangs"); !errors.Is(err, mount.ErrHung) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 	if took := time.Since(begin); took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	child, err := os.ReadFile(filepath.Join(dir, "child"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		status, err := os.ReadFile("/proc/" + strings.TrimSpace(string(child)) + "/status")
-		if err != nil || bytes.Contains(status, []byte("State:\tZ")) {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the child still runs:\n%s", status)
-		}
-	}
+	status := "/proc/" + p.read(t, "child") + "/status"
+	until(t, "the child's end", func() bool {
+		text, err := os.ReadFile(status)
+		return err != nil || bytes.Contains(text, []byte("State:\tZ"))
+	})
 }
 
 // TestRealCephFuseGivesUp: the real program, with monitors that are not there, is told how long it may try and leaves nothing.

@@ -128,7 +128,8 @@ func TestCephFallsBackToFuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls := system.Calls()
-	fuse := strings.Join(calls[len(calls)-1].Args, " ")
+	started := calls[slices.IndexFunc(calls, func(c mounttest.Call) bool { return c.Name == "ceph-fuse" }):]
+	fuse := strings.Join(started[0].Args, " ")
 	if want := target + " -m 127.0.0.1:6789 -r /v/x --log-file=/dev/null --admin-socket= --run-dir= --client_fs=cephfs --client_mount_timeout=60 --client_cache_size=9 -o fsname=ceph-fuse:/v/x,subtype=ceph-fuse,default_permissions,ro"; fuse != want {
 		t.Errorf("ceph-fuse got\n%s\nwant\n%s", fuse, want)
 	}

@@ -16,7 +16,7 @@ type System interface {
 	Table() ([]mountutils.MountInfo, error)
 	// Probe asks the file system at path how full it is, which a dead one can't answer. It may hang.
 	Probe(path string) (Usage, error)
-	// CephFuse runs ceph-fuse until the file system is mounted; the daemon goes on in the background. key is the cephx key of
-	// the user in the arguments.
-	CephFuse(ctx context.Context, user, key string, args []string) error
+	// CephFuse starts ceph-fuse, which mounts at the first of args and serves the mount until it is unmounted, or kill is called, whatever
+	// becomes of ctx. Then ended is told, once, with what it ended and its last words. key is the cephx key of the user.
+	CephFuse(ctx context.Context, user, key string, args []string, ended func(error)) (kill func(), err error)
 }

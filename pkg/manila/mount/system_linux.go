@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -50,54 +51,45 @@ func (Kernel) Probe(path string) (Usage, error) {
 // keyringFD is the number that the first of exec.Cmd.ExtraFiles has in the child.
 const keyringFD = 3
 
-// CephFuse starts ceph-fuse in a session of its own, so that no signal to our process group reaches the daemon, and with
-// nothing of ours open, so that the daemon does not notice our end. The key is in memory only: the keyring is a memfd, which
-// the child knows by its number.
-func (k Kernel) CephFuse(ctx context.Context, user, key string, args []string) error {
+// CephFuse starts ceph-fuse in a session of its own, so that no signal to our process group reaches it, and with nothing of ours open,
+// so that it does not notice our end. It stays in the foreground (-f): when it goes to the background it closes the first three files,
+// and libfuse and Ceph's messenger open theirs in those places. From then on what it says about errors, or the mount(8) that it runs,
+// goes in between the kernel's requests, which are lost, and who made them hangs.
+//
+// The key is in memory only: the keyring is a memfd, which the child knows by its number.
+func (k Kernel) CephFuse(ctx context.Context, user, key string, args []string, ended func(error)) (kill func(), err error) {
 	path, err := k.cephFuse()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	keyring, err := memoryFile("keyring", fmt.Sprintf("[client.%s]\n\tkey = %s\n", user, key))
 	if err != nil {
-		return fmt.Errorf("a keyring in memory: %w", err)
+		return nil, fmt.Errorf("a keyring in memory: %w", err)
 	}
 	defer keyring.Close() //nolint:errcheck // it is memory
-	output, err := memoryFile("output", "")
+	output, err := outputFile()
 	if err != nil {
-		return fmt.Errorf("a file in memory: %w", err)
+		return nil, fmt.Errorf("a file in memory: %w", err)
 	}
-	defer output.Close() //nolint:errcheck // it is memory
-	args = append([]string{"-c", os.DevNull, "-k", fmt.Sprintf("/proc/self/fd/%d", keyringFD), "--id", user}, args...)
-	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the program is the operator's, the arguments are vetted and no shell reads them
+	args = append([]string{"-f", "-c", os.DevNull, "-k", fmt.Sprintf("/proc/self/fd/%d", keyringFD), "--id", user}, args...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), path, args...) //nolint:gosec // the program is the operator's, the arguments are vetted and no shell reads them
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.Dir = "/"
 	cmd.ExtraFiles = []*os.File{keyring}
-	cmd.Stdout, cmd.Stderr = output, output // files and no pipes: Wait would wait for the daemon to close them
+	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) } // with the child that it forked
-	err = cmd.Run()
-	if cmd.Process != nil {
-		go reap(cmd.Process.Pid)
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("ceph-fuse: %w", err), output.Close())
 	}
-	if err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
+	go func() {
+		defer output.Close() //nolint:errcheck // it is memory
+		how := "it ended"
+		if err := cmd.Wait(); err != nil {
+			how = err.Error()
 		}
-		return fmt.Errorf("ceph-fuse: %w: %s", err, tail(output, key))
-	}
-	return nil
-}
-
-// reap waits for the processes of a group whose first one has ended, as far as they have become our children. In a container we may be
-// the first process, the one that inherits a daemon: then nobody else would hear of its end, and it would stay as a zombie. Elsewhere
-// there are none, and nothing is waited for.
-func reap(group int) {
-	for {
-		if _, err := unix.Wait4(-group, nil, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
-			return
-		}
-	}
+		ended(fmt.Errorf("ceph-fuse: %s: %s", how, tail(output, key)))
+	}()
+	return func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }, nil // with what it has started
 }
 
 func (k Kernel) cephFuse() (string, error) {
@@ -114,7 +106,7 @@ func (k Kernel) cephFuse() (string, error) {
 }
 
 func memoryFile(name, content string) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, err
 	}
@@ -125,17 +117,36 @@ func memoryFile(name, content string) (*os.File, error) {
 	return f, nil
 }
 
+// outputSize bounds, in bytes, what a program can say in its life.
+const outputSize = 64 << 10
+
+// outputFile is a file in memory that does not grow: who writes to it never has to wait, and what is too much is not kept.
+func outputFile() (*os.File, error) {
+	f, err := memoryFile("output", "")
+	if err != nil {
+		return nil, err
+	}
+	err = f.Truncate(outputSize)
+	if err == nil {
+		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_GROW|unix.F_SEAL_SHRINK)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
 // maxOutput is how much, in bytes, of a failed program's last words stands in an error.
 const maxOutput = 400
 
 // tail returns the last words of a program on one line, without the key if it should ever stand there.
 func tail(f *os.File, key string) string {
-	info, err := f.Stat()
+	size, err := f.Seek(0, io.SeekCurrent) // where the program, which has the same open file, would write on
 	if err != nil {
 		return "no output"
 	}
-	from := max(0, info.Size()-maxOutput)
-	buf := make([]byte, info.Size()-from)
+	from := max(0, size-maxOutput)
+	buf := make([]byte, size-from)
 	n, _ := f.ReadAt(buf, from) // what could be read will do
 	text := strings.Join(strings.Fields(strings.ToValidUTF8(string(buf[:n]), "")), " ")
 	if key != "" {

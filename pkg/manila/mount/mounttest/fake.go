@@ -112,9 +112,9 @@ func (s *System) Probe(path string) (mount.Usage, error) {
 }
 
 // CephFuse adds an entry as ceph-fuse does.
-func (s *System) CephFuse(_ context.Context, user, _ string, args []string) error {
+func (s *System) CephFuse(_ context.Context, user, _ string, args []string, _ func(error)) (kill func(), err error) {
 	if err := s.note(Call{Name: "ceph-fuse", Source: user, Target: args[0], Args: args}); err != nil {
-		return err
+		return nil, err
 	}
 	source, kind := "ceph-fuse", "fuse.ceph-fuse"
 	if _, name, ok := strings.Cut(strings.Join(args, " "), "fsname="); ok { // libfuse leaves out the subtype by itself then
@@ -126,7 +126,7 @@ func (s *System) CephFuse(_ context.Context, user, _ string, args []string) erro
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.table = append(s.table, mountutils.MountInfo{Source: source, MountPoint: realPath(args[0]), FsType: kind, Root: "/", Minor: len(s.calls)})
-	return nil
+	return func() {}, nil
 }
 
 func (s *System) note(c Call) error {

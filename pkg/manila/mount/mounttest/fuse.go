@@ -33,7 +33,7 @@ func NewFuse(t *testing.T) *Fuse {
 	}
 	f := &Fuse{}
 	dir := t.TempDir()
-	if err := f.CephFuse(t.Context(), "", "", []string{dir}); err != nil {
+	if _, err := f.CephFuse(t.Context(), "", "", []string{dir}, func(error) {}); err != nil {
 		t.Skipf("FUSE can't be mounted here: %v", err)
 	}
 	if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
@@ -44,23 +44,26 @@ func NewFuse(t *testing.T) *Fuse {
 }
 
 // CephFuse mounts at the first argument, with the type and the source that ceph-fuse has.
-func (f *Fuse) CephFuse(_ context.Context, _, _ string, args []string) error {
+func (f *Fuse) CephFuse(_ context.Context, _, _ string, args []string, ended func(error)) (kill func(), err error) {
 	// Not blocking, so that Close ends a read that waits.
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return fmt.Errorf("/dev/fuse: %w", err)
+		return nil, fmt.Errorf("/dev/fuse: %w", err)
 	}
 	err = unix.Mount("ceph-fuse", args[0], "fuse.ceph-fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", fd))
 	if err != nil {
-		return fmt.Errorf("a FUSE mount: %w", errors.Join(err, unix.Close(fd)))
+		return nil, fmt.Errorf("a FUSE mount: %w", errors.Join(err, unix.Close(fd)))
 	}
 	// Only now: the poller hears nothing of a file that was not mounted when it was added.
 	d := &fuseDaemon{file: os.NewFile(uintptr(fd), "/dev/fuse"), ended: make(chan struct{})}
-	go d.serve()
+	go func() {
+		d.serve()
+		ended(nil)
+	}()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.daemons = append(f.daemons, d)
-	return nil
+	return d.end, nil
 }
 
 // Kill ends all daemons as kill -9 would: the kernel finds their files closed.
@@ -70,8 +73,7 @@ func (f *Fuse) Kill() {
 	f.daemons = nil
 	f.mu.Unlock()
 	for _, d := range daemons {
-		_ = d.file.Close()
-		<-d.ended
+		d.end()
 	}
 }
 
@@ -85,6 +87,11 @@ func (f *Fuse) Daemons() int {
 type fuseDaemon struct {
 	file  *os.File
 	ended chan struct{}
+}
+
+func (d *fuseDaemon) end() {
+	_ = d.file.Close()
+	<-d.ended
 }
 
 // serve answers the requests of include/uapi/linux/fuse.h that an empty directory needs.
