@@ -35,11 +35,11 @@ start() { # start NAME COMMAND...: detached, clean environment, log and pid file
 }
 
 wait_for() { # wait_for NAME SECONDS TEST...: until TEST succeeds; fails early if daemon NAME has died
-  local name=$1 end=$((SECONDS + $2)); shift 2
+  local name=$1 end=$((SECONDS + $2)) tenths=1; shift 2
   while ! "$@" >/dev/null 2>&1; do
     if ! running "$name"; then tail -n 20 "$LOG/$name.log" >&2; fail "$name has died (log: $LOG/$name.log)"; fi
     if [ $SECONDS -ge $end ]; then tail -n 20 "$LOG/$name.log" >&2; fail "$name does not answer (log: $LOG/$name.log)"; fi
-    sleep 0.1
+    sleep 0.$tenths; [ $tenths = 5 ] || ((++tenths))       # to ask takes a processor from what is awaited
   done
   mark "$name"
 }
