@@ -57,7 +57,8 @@ e2e-kubernetes: image-tar $(TOOLS)/helm ## the chart on a real, empty Kubernetes
 	trap '$$lab down' EXIT; \
 	$$lab up; \
 	$(MAKE) --no-print-directory image-fuse-tar; \
-	$$lab kubernetes image $(BIN)/mooring.tar $(BIN)/mooring-fuse.tar >/dev/null; \
+	$$lab kubernetes image $(BIN)/mooring.tar >/dev/null; \
+	$$lab kubernetes image host $(BIN)/mooring-fuse.tar >/dev/null; \
 	$(MAKE) --no-print-directory e2e-kubernetes-tests
 
 # on a lab that stands, with the images that it has; E2E_RUN says which tests, E2E_FLAGS=-update writes their records

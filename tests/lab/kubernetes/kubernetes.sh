@@ -61,14 +61,16 @@ kubernetes_down() { # nodes first: what they have mounted needs the servers, and
   mark "kubernetes down"
 }
 
-images_load() { # images_load TAR...: for both nodes, now and when they start again
-  local tar
+images_load() { # images_load [NODE] TAR...: for both nodes, or for one, now and when they start again
+  local tar node=''
+  case ${1:-} in host | uml) node=$1; shift ;; esac
   [ $# -gt 0 ] || fail "image: which archives?"
   if ! running host-containerd || ! running uml; then fail "first: lab kubernetes up"; fi
   for tar in "$@"; do
-    cp "$tar" "$VAR/images/.new"; mv "$VAR/images/.new" "$VAR/images/${tar##*/}"
-    images_import "$HOST/containerd.sock" "$VAR/images/${tar##*/}"
-    uml_run "$BIN/ctr -a /var/lib/lab/containerd.sock -n k8s.io images import $VAR/images/${tar##*/}"
+    cp "$tar" "$VAR/images/.new"; tar=$VAR/images/$node/${tar##*/}
+    mkdir -p "${tar%/*}"; mv "$VAR/images/.new" "$tar"
+    [ "$node" = uml ] || images_import "$HOST/containerd.sock" "$tar"
+    [ "$node" = host ] || uml_run "$BIN/ctr -a /var/lib/lab/containerd.sock -n k8s.io images import $tar"
   done
 }
 

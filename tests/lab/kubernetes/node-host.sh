@@ -45,7 +45,7 @@ host_up() {
   node_configure "$HOST" host "$LAB_HOST" 10.244.200 "/$HOST_GROUP"
   host_start host-containerd "$BIN/containerd" -c "$HOST/containerd.toml"
   wait_for host-containerd 60 "$BIN/ctr" -a "$HOST/containerd.sock" version
-  if [ ! -e "$HOST/imported" ]; then images_import "$HOST/containerd.sock" "$IMAGES"/*.tar "$VAR"/images/*.tar >"$LOG/host-images.log" 2>&1; fi
+  if [ ! -e "$HOST/imported" ]; then images_import "$HOST/containerd.sock" "$IMAGES"/*.tar "$VAR"/images/{,host/}*.tar >"$LOG/host-images.log" 2>&1; fi
   : >"$HOST/imported"
   running host-kubelet || since=$(date -u +%FT%TZ)
   mapfile -t flags <"$HOST/kubelet.flags"
