@@ -24,7 +24,7 @@ disable_apparmor = true
 netns_mounts_under_state_dir = true
 # root in a container may not lower what the kernel thinks of it when memory is short
 restrict_oom_score_adj = true
-cni = {bin_dirs = ["/usr/lib/cni"], conf_dir = "$dir/cni"}
+cni = {use_internal_loopback = true, bin_dirs = ["/usr/lib/cni"], conf_dir = "$dir/cni"}
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
@@ -36,10 +36,9 @@ TOML
   "name": "lab",
   "plugins": [
     {
-      "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
+      "type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true,
       "ipam": {"type": "host-local", "dataDir": "$dir/addresses", "ranges": [[{"subnet": "$pods.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}
-    },
-    {"type": "portmap", "capabilities": {"portMappings": true}}
+    }
   ]
 }
 JSON
