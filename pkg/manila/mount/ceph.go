@@ -9,7 +9,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -159,17 +158,18 @@ func (m *Mounter) mountCephFuse(ctx context.Context, target string, v CephFS) er
 	return fmt.Errorf("mounting %s: %w", v.Export, err)
 }
 
-// runCephFuse starts ceph-fuse, and waits until what it has mounted answers, or it has ended, which it does when ctx is done.
+// runCephFuse starts ceph-fuse, and waits until what it has mounted answers. If that does not come to pass before it ends or ctx does, it
+// is killed, with what it may have started.
 func (m *Mounter) runCephFuse(ctx context.Context, target string, v CephFS, args []string) error {
 	before, err := m.layers(target)
 	if err != nil {
 		return err
 	}
-	var serves atomic.Bool
-	ended := make(chan error, 1)
+	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	serves := make(chan bool, 1)
 	kill, err := m.options.System.CephFuse(ctx, v.User, v.Key, args, func(err error) {
-		ended <- err
-		if serves.Load() {
+		end(err)
+		if <-serves {
 			m.options.Logger.InfoContext(ctx, "ceph-fuse has ended", slog.String("path", target), slog.Any("how", err))
 		}
 	})
@@ -177,48 +177,43 @@ func (m *Mounter) runCephFuse(ctx context.Context, target string, v CephFS, args
 		return err
 	}
 	stop := context.AfterFunc(ctx, kill)
-	defer stop()
-	if err = m.appears(target, len(before), ended); err == nil {
-		// Until it answers, it may still find out that it can't work; and should it hang, it is killed.
-		if _, err = m.options.System.Probe(target); err != nil {
-			kill()
-			err = errors.Join(err, lastWords(ended))
-		}
-	}
-	if err == nil && stop() {
-		serves.Store(true)
+	up, err := m.comesUp(life, target, len(before))
+	up = stop() && up
+	serves <- up
+	if up {
 		return nil
 	}
-	return errors.Join(ctx.Err(), err)
+	kill()
+	words, cancel := context.WithTimeout(life, time.Second) // one that the kernel keeps may take long
+	defer cancel()
+	<-words.Done()
+	return errors.Join(ctx.Err(), err, context.Cause(life))
 }
 
-// appears waits until there are more mounts at target than before, or the program that mounts has ended.
-func (m *Mounter) appears(target string, before int, ended <-chan error) error {
+// comesUp waits until there are more mounts at target than before, and they answer; or until the life of the program that mounts ends.
+func (m *Mounter) comesUp(life context.Context, target string, before int) (bool, error) {
+	if up, err := m.appears(life, target, before); !up {
+		return false, err
+	}
+	// Until it answers, it may still find out that it can't work; and should it hang, it is killed.
+	if _, err := m.options.System.Probe(target); err != nil {
+		return false, err
+	}
+	// A program that can't work unmounts: then it was the directory below that has answered.
+	return m.appears(life, target, before)
+}
+
+func (m *Mounter) appears(life context.Context, target string, before int) (bool, error) {
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	for {
-		switch now, err := m.layers(target); {
-		case err != nil:
-			return err
-		case len(now) > before:
-			return nil
+		if now, err := m.layers(target); err != nil || len(now) > before {
+			return err == nil && life.Err() == nil, err
 		}
 		select {
-		case err := <-ended:
-			return err
+		case <-life.Done():
+			return false, nil
 		case <-look.C:
 		}
-	}
-}
-
-// lastWords are what a program that was killed ended with. One that the kernel keeps may take long.
-func lastWords(ended <-chan error) error {
-	patience := time.NewTimer(time.Second)
-	defer patience.Stop()
-	select {
-	case err := <-ended:
-		return err
-	case <-patience.C:
-		return nil
 	}
 }

@@ -88,8 +88,19 @@ func (k Kernel) CephFuse(ctx context.Context, user, key string, args []string, e
 			how = err.Error()
 		}
 		ended(fmt.Errorf("ceph-fuse: %s: %s", how, tail(output, key)))
+		reap(cmd.Process.Pid)
 	}()
 	return func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }, nil // with what it has started
+}
+
+// reap waits for what the first process of a group has left behind, such as the mount(8) that ceph-fuse runs, as far as it has become
+// ours: the first process of a container inherits it, and nobody else would hear of its end. Elsewhere nothing is waited for.
+func reap(group int) {
+	for {
+		if _, err := unix.Wait4(-group, nil, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }
 
 func (k Kernel) cephFuse() (string, error) {
@@ -145,13 +156,14 @@ func tail(f *os.File, key string) string {
 	if err != nil {
 		return "no output"
 	}
-	from := max(0, size-maxOutput)
-	buf := make([]byte, size-from)
-	n, _ := f.ReadAt(buf, from) // what could be read will do
-	text := strings.Join(strings.Fields(strings.ToValidUTF8(string(buf[:n]), "")), " ")
+	buf := make([]byte, size)
+	n, _ := f.ReadAt(buf, 0) // what could be read will do
+	text := string(buf[:n])
 	if key != "" {
-		text = strings.ReplaceAll(text, key, "[redacted]")
+		text = strings.ReplaceAll(text, key, "[redacted]") // before the text is cut, which could be in the key
 	}
+	text = text[max(0, len(text)-maxOutput):]
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "")), " ")
 	if text == "" {
 		return "no output"
 	}

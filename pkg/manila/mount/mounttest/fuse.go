@@ -58,7 +58,7 @@ func (f *Fuse) CephFuse(_ context.Context, _, _ string, args []string, ended fun
 	d := &fuseDaemon{file: os.NewFile(uintptr(fd), "/dev/fuse"), ended: make(chan struct{})}
 	go func() {
 		d.serve()
-		ended(nil)
+		ended(errors.New("its file is closed"))
 	}()
 	f.mu.Lock()
 	defer f.mu.Unlock()
