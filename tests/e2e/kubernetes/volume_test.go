@@ -15,6 +15,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/sharedfilesystems/v2/shares"
 
+	"mooring/pkg/manila/mount"
 	"mooring/pkg/openstack"
 	"mooring/tests/contract/target"
 )
@@ -189,28 +190,23 @@ func withCephFuse(t *testing.T, manila *gophercloud.ServiceClient, share, level 
 	}
 }
 
-// mountByCephFuse mounts a share on the machine.
+// mountByCephFuse mounts a share on the machine, as the node plugin does: by itself ceph-fuse goes to the background, where it may hang.
 func mountByCephFuse(t *testing.T, manila *gophercloud.ServiceClient, share, user, key string) (at string, unmount func()) {
 	t.Helper()
-	monitors, path := export(t, manila, share)
-	dir := t.TempDir()
-	at = filepath.Join(dir, "mount")
-	for name, text := range map[string]string{
-		"keyring":   fmt.Sprintf("[client.%s]\nkey = %s\n", user, key),
-		"ceph.conf": fmt.Sprintf("[client]\nmon_host = %s\nkeyring = %s/keyring\nadmin_socket =\nlog_file = %s/log\nclient_mount_timeout = 20\n", monitors, dir, dir),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Mkdir(at, 0o700); err != nil {
+	server, path := export(t, manila, share)
+	from, err := mount.ParseCephFS(server + ":" + path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := run(t.Context(), "", "ceph-fuse", at, "--id="+user, "--conf="+dir+"/ceph.conf", "--client_mountpoint="+path); err != nil {
+	at = filepath.Join(t.TempDir(), "mount")
+	mounter := mount.New(mount.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), target.Patience)
+	defer cancel()
+	if err := mounter.MountCephFS(ctx, at, mount.CephFS{Export: from, User: user, Key: key, Mounter: mount.CephFuse}); err != nil {
 		t.Fatal(err)
 	}
 	return at, func() {
-		if _, err := run(context.WithoutCancel(t.Context()), "", "umount", at); err != nil {
+		if err := mounter.Unmount(context.WithoutCancel(t.Context()), at); err != nil {
 			t.Error(err)
 		}
 	}
