@@ -115,7 +115,9 @@ func (p *provision) finish(ctx context.Context) error {
 		if err := p.client.removeSnapshot(ctx, p.api, s.ID); err != nil {
 			return fmt.Errorf("after share %s was cloned: %w", share.ID, err)
 		}
-		p.client.options.Logger.InfoContext(ctx, "share cloned", slog.String("share_id", share.ID), slog.String("source_share_id", p.spec.CloneOf))
+		if s.ID == share.SnapshotID {
+			p.client.options.Logger.InfoContext(ctx, "share cloned", slog.String("share_id", share.ID), slog.String("source_share_id", p.spec.CloneOf))
+		}
 	}
 	return nil
 }

@@ -148,10 +148,8 @@ func (m *Mounter) mountCephFuse(ctx context.Context, target string, v CephFS) er
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("%s: the monitors %w: %w", v.Export, ErrHung, err)
-	case strings.Contains(err.Error(), "failed to fetch mon config") || strings.Contains(err.Error(), "timed out"):
-		return fmt.Errorf("%s: the monitors %w: %w", v.Export, ErrHung, err)
+	case ctx.Err() != nil, strings.Contains(err.Error(), "failed to fetch mon config"), strings.Contains(err.Error(), "timed out"):
+		return fmt.Errorf("%s: Ceph %w: %w", v.Export, ErrHung, err)
 	case strings.Contains(err.Error(), "Permission denied") || strings.Contains(err.Error(), "Operation not permitted"):
 		return fmt.Errorf("mounting %s: %w: %w", v.Export, ErrDenied, err)
 	}
