@@ -17,6 +17,7 @@ import (
 	mountutils "k8s.io/mount-utils"
 
 	"mooring/pkg/manila/mount"
+	"mooring/pkg/manila/mount/mounttest"
 )
 
 // player is this machine with a script that plays ceph-fuse, and says by a file when it would have mounted. It is a file of the repository,
@@ -254,6 +255,51 @@ func TestCephFuseIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the child's end is heard of", func() bool { return unix.Kill(child, 0) != nil })
+}
+
+// mute is a kernel whose first ceph-fuse mounts, and never answers.
+type mute struct {
+	*mounttest.Fuse
+
+	once sync.Once
+}
+
+func (m *mute) CephFuse(ctx context.Context, user, key string, args []string, ended func(error)) (kill func(), err error) {
+	first := false
+	m.once.Do(func() { first = true })
+	if !first {
+		return m.Fuse.CephFuse(ctx, user, key, args, ended)
+	}
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Mount("ceph-fuse", args[0], "fuse.ceph-fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd)); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return sync.OnceFunc(func() { ended(errors.Join(errors.New("killed"), unix.Close(fd))) }), nil
+}
+
+// TestCephFuseNeverAnswers: on a real kernel, who looks at a mount that does not answer waits until the program is killed. That is when the
+// caller's time is up; what it leaves is replaced by the next call.
+func TestCephFuseNeverAnswers(t *testing.T) {
+	t.Parallel()
+	m := mount.New(mount.Options{System: &mute{Fuse: mounttest.NewFuse(t)}})
+	target := filepath.Join(t.TempDir(), "target")
+	v := ceph()
+	v.Mounter = mount.CephFuse
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := m.MountCephFS(ctx, target, v); !errors.Is(err, mount.ErrHung) {
+		t.Errorf("got %v", err)
+	}
+	until(t, "the next call mounts", func() bool { return m.MountCephFS(t.Context(), target, v) == nil })
+	if err := m.Check(t.Context(), target); err != nil {
+		t.Error(err)
+	}
+	if err := m.Unmount(t.Context(), target); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestRealCephFuseGivesUp: the real program, with monitors that are not there, is told how long it may try and leaves nothing.
