@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,6 +54,21 @@ func (c *cloud) keeps(t *testing.T, why, id string) {
 	if _, err := c.client.Share(t.Context(), id); err != nil {
 		t.Errorf("%s: a share that somebody was told of: %v", why, err)
 	}
+}
+
+// at has something done when Manila has acted on the next such call, which has to come.
+func (c *cloud) at(t *testing.T, method, path string, do func()) {
+	t.Helper()
+	var came atomic.Bool
+	c.Faults.Add(openstacksim.Fault{
+		Service: openstacksim.ServiceManila, Method: method, Path: path, Count: 1,
+		Then: func() { came.Store(true); do() },
+	})
+	t.Cleanup(func() {
+		if !came.Load() {
+			t.Errorf("there was no %s %s", method, path)
+		}
+	})
 }
 
 // TestToldShareIsKept: no call removes a share that another was told of, whatever the clocks of Manila's API servers say, and whatever
@@ -183,7 +199,7 @@ func TestLateSnapshot(t *testing.T) {
 			snapshot := func() (*manila.Snapshot, error) { return c.client.Snapshot(t.Context(), snapshotOf(share)) }
 			record := c.late(t, `^/v2/snapshots$`, func() error { _, err := snapshot(); return err })
 			if moment.path != "" {
-				c.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Method: moment.method, Path: moment.path, Count: 1, Then: record})
+				c.at(t, moment.method, moment.path, record)
 			}
 			s, err := snapshot()
 			if err != nil {
@@ -219,7 +235,7 @@ func TestLateCloneSnapshot(t *testing.T) {
 			c := start(t, openstacksim.ManilaConfig{})
 			share := c.told(t, nfsSpec())
 			record := c.late(t, `^/v2/snapshots$`, func() error { _, err := c.client.Provision(t.Context(), cloneOf(share)); return err })
-			c.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Method: moment.method, Path: moment.path, Count: 1, Then: record})
+			c.at(t, moment.method, moment.path, record)
 			c.told(t, cloneOf(share))
 			if got := c.Manila.Counts(); got.Snapshots != 0 {
 				t.Errorf("left: %+v", got)

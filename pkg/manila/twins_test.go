@@ -46,9 +46,7 @@ func (c *cloud) late(t *testing.T, path string, call func() error) (record func(
 // when it is later than that, the volume's deletion leaves none.
 func TestLateCreate(t *testing.T) {
 	t.Parallel()
-	perNode := nfsSpec()
-	perNode.Grants, perNode.PerNode = nil, true
-	for _, spec := range []*manila.Spec{nfsSpec(), cephSpec(), perNode} {
+	for _, spec := range []*manila.Spec{nfsSpec(), cephSpec(), perNodeSpec()} {
 		for name, moment := range map[string]struct{ method, path string }{
 			"before the create":    {http.MethodGet, `^/v2/shares/detail$`}, // so it is the older one
 			"after the create":     {http.MethodPost, `^/v2/shares$`},
@@ -63,7 +61,7 @@ func TestLateCreate(t *testing.T) {
 				c := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: 30 * time.Millisecond, Grant: 5 * time.Millisecond}})
 				record := c.lateCreate(t, spec)
 				if !late {
-					c.Faults.Add(openstacksim.Fault{Service: openstacksim.ServiceManila, Method: moment.method, Path: moment.path, Count: 1, Then: record})
+					c.at(t, moment.method, moment.path, record)
 				}
 				v, err := c.client.Provision(t.Context(), spec)
 				if err != nil {
