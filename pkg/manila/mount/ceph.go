@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	mountutils "k8s.io/mount-utils"
+
+	"mooring/pkg/poll"
 )
 
 // CephMounter is which client mounts CephFS.
@@ -201,17 +203,15 @@ func (m *Mounter) comesUp(life context.Context, target string, before int) (bool
 	return m.appears(life, target, before)
 }
 
+// appears asks ever less often: the mount table of a large node takes milliseconds to read.
 func (m *Mounter) appears(life context.Context, target string, before int) (bool, error) {
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	for {
-		if now, err := m.layers(target); err != nil || len(now) > before {
-			return err == nil && life.Err() == nil, err
+	pause := poll.Backoff{First: 20 * time.Millisecond, Factor: 1.5, Max: 250 * time.Millisecond}
+	for n := 0; ; n++ {
+		now, err := m.layers(target)
+		up, ended := len(now) > before, life.Err() != nil
+		if up || ended || err != nil {
+			return up && !ended, err
 		}
-		select {
-		case <-life.Done():
-			return false, nil
-		case <-look.C:
-		}
+		_ = poll.Sleep(life, pause.Wait(n)) // which the end of life cuts short
 	}
 }
