@@ -20,7 +20,7 @@ func testStaticPod(t *testing.T, c *cluster) { //nolint:thelper // a test of its
 	text := edited(t, "manifests/kms/static-pod.yaml",
 		"--cluster-id=my-cluster", "--cluster-id="+c.keys.cluster, "11111111-2222-3333-4444-555555555555", c.keys.made.Keyring,
 		"/run/mooring", dir+"/run", "/var/lib/mooring", dir+"/state", "/etc/mooring", dir+"/etc",
-		"9810", "9830") // the port of the main release's
+		"9810", "9830") // the chart's plugin has that port on the same node
 	manifest := filepath.Join(c.lab.StaticPods, "mooring-kms.yaml")
 	t.Cleanup(func() {
 		if err := os.RemoveAll(manifest); err != nil {
