@@ -1,13 +1,16 @@
 # Targets of the lab; to be included by the Makefile at the top.  All of them need root; state is in $LAB_DIR.
 LAB := $(dir $(lastword $(MAKEFILE_LIST)))lab
 
-.PHONY: lab-up lab-down lab-openstack-up lab-openstack-down lab-openstack-status lab-openstack-wipe lab-openstack-selftest lab-lint
+.PHONY: lab-up lab-down lab-wipe lab-openstack-up lab-openstack-down lab-openstack-status lab-openstack-wipe lab-openstack-selftest lab-lint
 
 lab-up: ## start a real OpenStack and a real Kubernetes on this machine (root; the first time it builds for half an hour)
 	$(LAB) up
 
 lab-down: ## stop both and keep their state
 	$(LAB) down
+
+lab-wipe: ## stop both and forget their state; what was built for them is kept
+	$(LAB) wipe
 
 lab-openstack-up: ## start a real OpenStack on this machine (root; the first time it installs Debian packages)
 	$(LAB) openstack up

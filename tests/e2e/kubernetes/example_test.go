@@ -2,6 +2,7 @@ package kubernetes_test
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,8 +19,9 @@ func (c *cluster) example(t *testing.T, namespace, file string, pairs ...string)
 	text := strings.NewReplacer(append(pairs,
 		"namespace: default", "namespace: "+namespace,
 		"image: busybox:1.37", "image: lab.local/busybox:1",
-		"  automountServiceAccountToken: false\n", "  automountServiceAccountToken: false\n  terminationGracePeriodSeconds: 1\n  nodeSelector: {kubernetes.io/hostname: "+node+"}\n",
 	)...).Replace(string(data))
+	text = regexp.MustCompile(`(?m)^( +)automountServiceAccountToken: false\n`).
+		ReplaceAllString(text, "${0}${1}terminationGracePeriodSeconds: 1\n${1}nodeSelector: {kubernetes.io/hostname: "+node+"}\n")
 	objects := slices.DeleteFunc(strings.Split(text, "\n---\n"), func(object string) bool {
 		return strings.Contains(object, "\nkind: StorageClass\n") || strings.Contains(object, "\nkind: VolumeSnapshotClass\n") || strings.Contains(object, "\nkind: Secret\n")
 	})

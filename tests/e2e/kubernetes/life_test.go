@@ -17,7 +17,8 @@ import (
 func testNFSLife(t *testing.T, c *cluster)    { testLife(t, c, "nfs") }    //nolint:thelper // a test of its own
 func testCephFSLife(t *testing.T, c *cluster) { testLife(t, c, "cephfs") } //nolint:thelper // a test of its own
 
-// testLife applies the examples one after the other to one claim, while a pod uses it: it is kept in a snapshot, restored, copied, and grown.
+// testLife applies the examples one after the other to one claim, while a pod uses it: it is kept in a snapshot, restored, copied, written by more
+// pods, and grown.
 func testLife(t *testing.T, c *cluster, kind string) { //nolint:thelper // a test of its own
 	namespace := c.namespace(t)
 	kinds := []string{"-nfs", "-" + kind} // the examples are for NFS, and do for CephFS as well
@@ -47,6 +48,13 @@ func testLife(t *testing.T, c *cluster, kind string) { //nolint:thelper // a tes
 	if got := c.sh(t, namespace, "reads-clone", "cd /data && sha256sum bytes && ls"); got != sum+"\nafter\nbytes\ndates" {
 		t.Errorf("the clone has %q; of its source is %q", got, sum)
 	}
+
+	c.example(t, namespace, "rwx.yaml", kinds...)
+	eventually(t, "two more pods write", func() bool {
+		return c.sh(t, namespace, writer, "ls /data | grep -c ^share-"+kind+"- || true") == "2"
+	})
+	c.kubectl(t, "delete", "deployment/share-"+kind, "-n", namespace, "--cascade=foreground", "--wait", "--timeout=90s")
+	lap("written by two more pods, which are gone")
 
 	c.example(t, namespace, "expand.yaml", kinds...)
 	eventually(t, "the claim has its new size", func() bool {
