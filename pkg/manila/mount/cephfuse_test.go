@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 	mountutils "k8s.io/mount-utils"
 
+	"mooring/pkg/logging/logtest"
 	"mooring/pkg/manila/mount"
 	"mooring/pkg/manila/mount/mounttest"
 )
@@ -26,26 +27,8 @@ type player struct {
 	mount.Kernel
 
 	dir   string
-	log   journal
+	log   logtest.Buffer
 	probe func() error // decides what Probe says; nil says that the mount answers
-}
-
-// journal is a log that a test can read while somebody writes.
-type journal struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
 }
 
 func play(t *testing.T) *player {

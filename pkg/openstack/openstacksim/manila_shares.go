@@ -902,16 +902,22 @@ func (m *Manila) showShareMetadatum(c *manilaCall) (manilaAnswer, error) {
 }
 
 func (m *Manila) deleteShareMetadatum(c *manilaCall) (manilaAnswer, error) {
-	if strings.Contains(c.PathValue("key"), "/") {
-		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, manilaNotFoundText)
-	}
 	s, err := m.share(c, "Share not found.")
 	if err != nil {
 		return manilaAnswer{}, err
 	}
-	if _, ok := s.metadata[c.PathValue("key")]; !ok {
+	return deleteMetadatum(c, s.metadata)
+}
+
+// deleteMetadatum takes one key out. Manila has no route for a key with a slash.
+func deleteMetadatum(c *manilaCall, metadata map[string]string) (manilaAnswer, error) {
+	key := c.PathValue("key")
+	if strings.Contains(key, "/") {
+		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, manilaNotFoundText)
+	}
+	if _, ok := metadata[key]; !ok {
 		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, "Metadata item is not found.")
 	}
-	delete(s.metadata, c.PathValue("key"))
+	delete(metadata, key)
 	return manilaAnswer{status: http.StatusOK}, nil
 }

@@ -237,20 +237,12 @@ func (m *Manila) showSnapshotMetadata(c *manilaCall) (manilaAnswer, error) {
 	return manilaAnswer{http.StatusOK, map[string]any{"metadata": maps.Clone(s.metadata)}}, nil
 }
 
-// deleteSnapshotMetadatum does not know a key with a slash, as deleteShareMetadatum does not.
 func (m *Manila) deleteSnapshotMetadatum(c *manilaCall) (manilaAnswer, error) {
-	if strings.Contains(c.PathValue("key"), "/") {
-		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, manilaNotFoundText)
-	}
 	s, err := m.snapshot(c, "Share_snapshot not found.")
 	if err != nil {
 		return manilaAnswer{}, err
 	}
-	if _, ok := s.metadata[c.PathValue("key")]; !ok {
-		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, "Metadata item is not found.")
-	}
-	delete(s.metadata, c.PathValue("key"))
-	return manilaAnswer{status: http.StatusOK}, nil
+	return deleteMetadatum(c, s.metadata)
 }
 
 func (m *Manila) setSnapshotMetadata(replace bool) manilaHandler {
