@@ -79,6 +79,12 @@ func (c *Controller) ControllerPublishVolume(ctx context.Context, r *csi.Control
 		return nil, answer(err)
 	}
 	defer unlock()
+	// The nodes that read a CephFS volume come as one user, and Manila takes two rules for it from calls that overlap.
+	free, err := c.locks.Lock(ctx, "grant "+r.GetVolumeId()+" "+grant.To)
+	if err != nil {
+		return nil, answer(err)
+	}
+	defer free()
 	told, err := c.admit(ctx, client, v.ShareID, &manila.Admission{Grant: grant, Cluster: c.ClusterID, Node: node.Name})
 	if err != nil {
 		return nil, answer(err)

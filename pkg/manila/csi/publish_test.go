@@ -2,8 +2,11 @@ package csi_test
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +105,30 @@ func TestPublishCephFS(t *testing.T) {
 	}
 	if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, "n2/10.0.0.2", false)); err != nil {
 		t.Errorf("unpublished from all nodes, and published to write: %v", err)
+	}
+}
+
+// TestReadersAtOnce: the nodes of a CephFS volume come as one user, and Manila would take several rules for it from calls that overlap.
+func TestReadersAtOnce(t *testing.T) {
+	t.Parallel()
+	d := attached(t)
+	d.node.Clouds = d.controller.Clouds
+	v := d.create(t, "CEPHFS")
+	var asked atomic.Int64
+	d.Faults.Add(openstacksim.Fault{
+		Service: openstacksim.ServiceManila, Method: http.MethodPost, Path: `/action$`, Delay: 50 * time.Millisecond, Before: func() { asked.Add(1) },
+	})
+	var nodes sync.WaitGroup
+	for n := range 5 {
+		nodes.Go(func() {
+			if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, fmt.Sprintf("n%d/", n), true)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	nodes.Wait()
+	if n := asked.Load(); n != 1 {
+		t.Errorf("Manila was asked %d times to let the readers in", n)
 	}
 }
 
