@@ -906,17 +906,17 @@ func (m *Manila) deleteShareMetadatum(c *manilaCall) (manilaAnswer, error) {
 	if err != nil {
 		return manilaAnswer{}, err
 	}
-	return deleteMetadatum(c, s.metadata)
+	return deleteMetadatum(c, s.metadata, "Metadata item is not found.")
 }
 
-// deleteMetadatum takes one key out. Manila has no route for a key with a slash.
-func deleteMetadatum(c *manilaCall, metadata map[string]string) (manilaAnswer, error) {
+// deleteMetadatum takes one key out; missing says that it is not there. Manila has no route for a key with a slash.
+func deleteMetadatum(c *manilaCall, metadata map[string]string, missing string) (manilaAnswer, error) {
 	key := c.PathValue("key")
 	if strings.Contains(key, "/") {
 		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, manilaNotFoundText)
 	}
 	if _, ok := metadata[key]; !ok {
-		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, "Metadata item is not found.")
+		return manilaAnswer{}, manilaErrorf(http.StatusNotFound, "%s", missing)
 	}
 	delete(metadata, key)
 	return manilaAnswer{status: http.StatusOK}, nil

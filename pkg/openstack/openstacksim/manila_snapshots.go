@@ -242,7 +242,7 @@ func (m *Manila) deleteSnapshotMetadatum(c *manilaCall) (manilaAnswer, error) {
 	if err != nil {
 		return manilaAnswer{}, err
 	}
-	return deleteMetadatum(c, s.metadata)
+	return deleteMetadatum(c, s.metadata, "MetadataItemNotFound: Metadata item is not found.")
 }
 
 func (m *Manila) setSnapshotMetadata(replace bool) manilaHandler {

@@ -41,7 +41,7 @@ func TestSnapshots(t *testing.T) {
 		t.Errorf("its metadata is %v", s["metadata"])
 	}
 	a.want(t, http.StatusOK, http.MethodDelete, "snapshots/"+id+"/metadata/k", nil)
-	a.refused(t, 404, "Metadata item is not found.", http.MethodDelete, "snapshots/"+id+"/metadata/k", nil)
+	a.refused(t, 404, "MetadataItemNotFound: Metadata item is not found.", http.MethodDelete, "snapshots/"+id+"/metadata/k", nil)
 	if md, _ := a.want(t, http.StatusOK, http.MethodGet, "snapshots/"+id, nil).object("snapshot")["metadata"].(map[string]any); len(md) != 0 {
 		t.Errorf("its metadata is %v, without its only key", md)
 	}
