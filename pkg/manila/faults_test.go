@@ -65,28 +65,41 @@ func faultsOfACloud() map[string]openstacksim.Fault {
 	return faults
 }
 
+// again calls as a sidecar does, until it ends well, and returns the last error. The first calls are too short for the slow fault of
+// faultsOfACloud; each has twice the time of the one before it, so that the last has enough on any machine.
+func again(ctx context.Context, call func(context.Context) error) (err error) {
+	for n := range 8 {
+		bound, cancel := context.WithTimeout(ctx, 500*time.Millisecond<<n)
+		err = call(bound)
+		cancel()
+		if err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // provisionAgainAndAgain does what external-provisioner does, with short deadlines, and returns the share's id.
 func provisionAgainAndAgain(t *testing.T, c *cloud) string {
 	t.Helper()
-	var err error
-	for n := range 6 {
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond<<n) // more and more: the machine may be slow
-		var v *manila.Volume
-		v, err = c.client.Provision(ctx, cephSpec())
-		cancel()
-		if err == nil {
-			if v.Rules[0].Key == "" {
-				t.Error("the cephx rule has no key")
-			}
-			return v.Share.ID
+	var v *manila.Volume
+	err := again(t.Context(), func(ctx context.Context) (err error) {
+		if v, err = c.client.Provision(ctx, cephSpec()); err == nil {
+			return nil
 		}
 		ended := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, manila.ErrPending)
 		if acted := c.Manila.Counts().Shares > 0; acted && !ended && !strings.Contains(err.Error(), "creating share") && !strings.Contains(err.Error(), "looking for share") {
 			t.Errorf("the share is there, and the error is final: %v", err)
 		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("it never ends well: %v", err)
 	}
-	t.Fatalf("it never ends well: %v", err)
-	return ""
+	if v.Rules[0].Key == "" {
+		t.Error("the cephx rule has no key")
+	}
+	return v.Share.ID
 }
 
 // TestEmptyAnswers: a success without what it should bring is a failure whose end is not known, wherever it comes.

@@ -340,9 +340,19 @@ func TestTroubleWhilePolling(t *testing.T) {
 	}
 }
 
+// until looks every millisecond whether something has come about.
+func (c *cloud) until(t *testing.T, come func() bool) {
+	t.Helper()
+	for !come() {
+		if err := poll.Sleep(t.Context(), time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestDelete(t *testing.T) {
 	t.Parallel()
-	c := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: 100 * time.Millisecond}})
+	c := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: openstacksim.Held}})
 	if err := c.client.Delete(t.Context(), "fake-vol-id"); err != nil {
 		t.Errorf("what can't be an id: %v", err)
 	}
@@ -353,19 +363,20 @@ func TestDelete(t *testing.T) {
 		t.Errorf("what is not there: %v", err)
 	}
 	// A share that is still being made is waited for, then deleted.
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	_, err := c.client.Provision(ctx, nfsSpec())
+	ctx, cancel := context.WithCancel(t.Context())
+	provision, remove := make(chan error, 1), make(chan error, 1)
+	go func() { _, err := c.client.Provision(ctx, nfsSpec()); provision <- err }()
+	var id string
+	c.until(t, func() bool { id = c.Manila.ShareNamed(nfsSpec().Name); return id != "" })
 	cancel()
-	if !errors.Is(err, manila.ErrPending) { // the deadline has passed, or there was too little of it left for one more call
+	if err := <-provision; !errors.Is(err, manila.ErrPending) {
 		t.Fatalf("got %v", err)
 	}
-	var id string
-	for _, call := range c.Calls.All() {
-		if parts := strings.Split(call.Path, "/"); len(parts) > 3 && len(parts[3]) == 36 {
-			id = parts[3]
-		}
-	}
-	if err := c.client.Delete(t.Context(), id); err != nil {
+	c.Calls.Reset()
+	go func() { remove <- c.client.Delete(t.Context(), id) }()
+	c.until(t, func() bool { return len(c.manilaCalls()) > 1 }) // its DELETE was refused
+	c.Manila.Release()
+	if err := <-remove; err != nil {
 		t.Errorf("a share that is being made: %v", err)
 	}
 	if got := c.Manila.Counts(); got != (openstacksim.ManilaCounts{}) {

@@ -200,16 +200,7 @@ func TestModifyMeetsFaults(t *testing.T) {
 					c := start(t, openstacksim.ManilaConfig{MaxMicroversion: call.newest})
 					id := static(t, c, nfsSpec(), "10.0.0.1", "10.0.0.2")
 					c.Faults.Add(fault)
-					var err error
-					for range 5 {
-						ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-						err = c.client.Modify(ctx, id, change)
-						cancel()
-						if err == nil {
-							break
-						}
-					}
-					if err != nil {
+					if err := again(t.Context(), func(ctx context.Context) error { return c.client.Modify(ctx, id, change) }); err != nil {
 						t.Fatal(err)
 					}
 					if got, want := c.Manila.Access(id), []string{"10.0.0.2 ro", "10.0.0.3 ro"}; !cmp.Equal(got, want) {

@@ -267,16 +267,11 @@ func TestCloneMeetsTrouble(t *testing.T) {
 				id := provisioned(t, c)
 				fault.Service, fault.Skip, fault.Count = openstacksim.ServiceManila, n, 1
 				c.Faults.Add(fault)
-				var err error
 				var v *manila.Volume
-				for range 6 {
-					ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+				err := again(t.Context(), func(ctx context.Context) (err error) {
 					v, err = c.client.Provision(ctx, cloneOf(id))
-					cancel()
-					if err == nil {
-						break
-					}
-				}
+					return err
+				})
 				if got := c.Manila.Counts(); err != nil || got.Shares != 2 || got.Snapshots != 0 || got.Rules != 2 {
 					t.Fatalf("%+v, %v", got, err)
 				}

@@ -593,21 +593,19 @@ func TestValidate(t *testing.T) {
 // TestSameVolumeAtOnce: a second request for a volume that is being made does not wait and does not interfere.
 func TestSameVolumeAtOnce(t *testing.T) {
 	t.Parallel()
-	d := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: 200 * time.Millisecond}})
+	d := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: openstacksim.Held}})
 	first := make(chan error, 1)
 	go func() {
 		_, err := d.controller.CreateVolume(t.Context(), request("NFS"))
 		first <- err
 	}()
-	for {
-		if _, calls := d.counts(); len(calls) > 1 {
-			break
-		}
+	for d.Manila.ShareNamed(request("NFS").GetName()) == "" {
 		time.Sleep(time.Millisecond)
 	}
 	if _, err := d.controller.CreateVolume(t.Context(), request("NFS")); status.Code(err) != codes.Aborted {
 		t.Errorf("the second request: %v", err)
 	}
+	d.Manila.Release()
 	if err := <-first; err != nil {
 		t.Errorf("the first request: %v", err)
 	}
@@ -615,14 +613,13 @@ func TestSameVolumeAtOnce(t *testing.T) {
 
 func TestDeadline(t *testing.T) {
 	t.Parallel()
-	d := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: time.Minute}})
+	d := start(t, openstacksim.ManilaConfig{Delays: openstacksim.ManilaDelays{Create: openstacksim.Held}})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	begin := time.Now()
 	_, err := d.controller.CreateVolume(ctx, request("NFS"))
 	// Unavailable: the deadline passed while a call waited for its turn. Neither code is final.
-	if code := status.Code(err); code != codes.DeadlineExceeded && code != codes.Unavailable || time.Since(begin) > 2*time.Second {
-		t.Errorf("after %v: %v", time.Since(begin), err)
+	if code := status.Code(err); code != codes.DeadlineExceeded && code != codes.Unavailable {
+		t.Error(err)
 	}
 }
 

@@ -30,8 +30,8 @@ func TestStageMeetsTrouble(t *testing.T) {
 			if byHand != nil {
 				stage.VolumeContext = byHand
 			}
-			try := func() error { // in a process that knows no keys yet
-				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			try := func(patience time.Duration) error { // in a process that knows no keys yet
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				c, end := d.process()
 				defer end()
@@ -39,7 +39,7 @@ func TestStageMeetsTrouble(t *testing.T) {
 				return err
 			}
 			d.Calls.Reset()
-			if err := try(); err != nil {
+			if err := try(time.Minute); err != nil {
 				t.Fatal(err)
 			}
 			_, calls := d.counts()
@@ -52,8 +52,8 @@ func TestStageMeetsTrouble(t *testing.T) {
 					fault.Service, fault.Path, fault.Skip, fault.Count = openstacksim.ServiceManila, `^/v2/.`, n, 1
 					remove := d.Faults.Add(fault)
 					var err error
-					for range 5 {
-						if err = try(); err == nil {
+					for tried := range 8 {
+						if err = try(300 * time.Millisecond << tried); err == nil { // too short for the slow one at first, at last enough for any machine
 							break
 						}
 						if code := status.Code(err); code == codes.Internal || code == codes.Unknown {

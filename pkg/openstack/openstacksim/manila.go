@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -75,6 +76,9 @@ type ManilaDelays struct {
 	Resized time.Duration
 }
 
+// Held is the duration of a step that ends with Release, however fast or slow the machine is.
+const Held = time.Duration(math.MaxInt64)
+
 // ManilaShareTypes are the default share types, named like those of the project's lab, and CPO's "default".
 func ManilaShareTypes() []ManilaShareType {
 	specs := func(backend string) map[string]string {
@@ -135,6 +139,7 @@ type Manila struct {
 	mu         sync.Mutex
 	clock      time.Time // last time given out: created_at must sort by order of creation
 	deferred   []func()  // steps without delay, run when the handler is done
+	held       []func()  // steps that wait for Release
 	types      []*manilaType
 	shares     map[string]*manilaShare
 	rules      map[string]*manilaRule
@@ -279,12 +284,25 @@ func (m *Manila) later(d time.Duration, f func()) {
 		m.deferred = append(m.deferred, f)
 		return
 	}
+	if d == Held {
+		m.held = append(m.held, f)
+		return
+	}
 	m.cloud.after(d, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		f()
 		m.settle()
 	})
+}
+
+// Release ends the steps that are held.
+func (m *Manila) Release() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.deferred = append(m.deferred, m.held...)
+	m.held = nil
+	m.settle()
 }
 
 func (m *Manila) settle() {
