@@ -50,8 +50,9 @@ func TestEveryValueDoesSomething(t *testing.T) {
 		}
 	}
 	beside := map[string]string{ // what excludes a value
-		"kms.keyIDs":       `kms.keyring="",kms.allowedCreators=[]`,
-		"manila.node.fuse": `manila.node.fuseNodeSelector=null`,
+		"kms.keyIDs":                           `kms.keyring="",kms.allowedCreators=[]`,
+		"manila.node.fuse":                     `manila.node.fuseNodeSelector=null`,
+		"manila.storageClasses.cephfs.default": `manila.storageClasses.nfs.default=false`,
 	}
 	before := everything(t)
 	for _, path := range slices.Sorted(maps.Keys(changes)) {

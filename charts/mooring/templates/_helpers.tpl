@@ -215,6 +215,28 @@ volumeBindingMode: {{ .values.bindingMode }}
 allowVolumeExpansion: true
 {{- end -}}
 
+{{- /* Fails where two classes are one: of two objects of one name the last would be all that is left, and of two default classes Kubernetes takes
+       the one that is younger by chance. A schema can't compare values. */ -}}
+{{- define "mooring.classesDiffer" -}}
+{{- with .Values.manila.storageClasses -}}
+{{- if and .nfs.enabled .cephfs.enabled -}}
+{{- if eq .nfs.name .cephfs.name -}}
+{{- fail (printf "manila.storageClasses.nfs.name and manila.storageClasses.cephfs.name are both %q: give one of the classes another name" .nfs.name) -}}
+{{- end -}}
+{{- if and .nfs.default .cephfs.default -}}
+{{- fail (printf "manila.storageClasses.nfs.default and manila.storageClasses.cephfs.default are both true: a cluster has one default class, %q or %q" .nfs.name .cephfs.name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $seen := dict -}}
+{{- range $i, $class := .Values.manila.volumeAttributesClasses -}}
+{{- if hasKey $seen $class.name -}}
+{{- fail (printf "manila.volumeAttributesClasses[%d].name and [%v].name are both %q: give one of the classes another name" $i (get $seen $class.name) $class.name) -}}
+{{- end -}}
+{{- $_ := set $seen $class.name $i -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* The file that both modes of the driver read at each use, with the root context. */ -}}
 {{- define "mooring.runtimeArgs" -}}
 {{- if .Values.manila.exportNetwork }}
