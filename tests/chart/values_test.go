@@ -51,6 +51,7 @@ func TestEveryValueDoesSomething(t *testing.T) {
 	}
 	beside := map[string]string{ // what excludes a value
 		"kms.keyIDs":                           `kms.keyring="",kms.allowedCreators=[]`,
+		"image.digest":                         `manila.node.fuseNodeSelector=null`,
 		"manila.node.fuse":                     `manila.node.fuseNodeSelector=null`,
 		"manila.storageClasses.cephfs.default": `manila.storageClasses.nfs.default=false`,
 	}
@@ -101,6 +102,11 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{`dns.resources={"limit":{}}`, "limit"},
 		{`cloud.existingSecret=""`, "/cloud/existingSecret"},
 		{`cloud.existingSecret="Not_A_Name"`, "/cloud/existingSecret"},
+		{`image.digest="latest"`, "/image/digest"},
+		{`image.digest="sha256:0123"`, "/image/digest"},
+		{`image.digest="` + digest + `"`, "/image/fuseDigest"}, // some nodes take the image with ceph-fuse, which would go by its tag
+		{`manila.sidecars.attacher.image="csi-attacher@sha256:0123"`, "/manila/sidecars/attacher/image"},
+		{`tests.image="busybox@1.37"`, "/tests/image"},
 		{`image.pullPolicy="Sometimes"`, "/image/pullPolicy"},
 		{`log.level="loud"`, "/log/level"},
 		{`manila.enabled="yes"`, "/manila/enabled"},

@@ -45,9 +45,14 @@ labels:
   {{- include "mooring.labels" . | nindent 2 }}
 {{- end -}}
 
-{{- /* The image of a mode; fuse: the one with ceph-fuse. */ -}}
+{{- /* The image of a mode; fuse: the one with ceph-fuse. A digest stands for itself: a tag beside it would be read, and not heeded. */ -}}
 {{- define "mooring.image" -}}
-image: {{ printf "%s:%s%s" .root.Values.image.repository (.root.Values.image.tag | default .root.Chart.AppVersion) (.fuse | ternary "-fuse" "") | quote }}
+{{- $image := .root.Values.image -}}
+{{- $which := printf ":%s%s" ($image.tag | default .root.Chart.AppVersion) (.fuse | ternary "-fuse" "") -}}
+{{- with .fuse | ternary $image.fuseDigest $image.digest -}}
+{{- $which = printf "@%s" . -}}
+{{- end -}}
+image: {{ printf "%s%s" $image.repository $which | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 {{- end -}}
 
