@@ -102,6 +102,10 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{`dns.resources={"limit":{}}`, "limit"},
 		{`cloud.existingSecret=""`, "/cloud/existingSecret"},
 		{`cloud.existingSecret="Not_A_Name"`, "/cloud/existingSecret"},
+		{`cloud.caConfigMap="Not_A_Name"`, "/cloud/caConfigMap"},
+		{`cloud.httpsProxy="proxy.example.com:3128"`, "/cloud/httpsProxy"},
+		{`cloud.httpProxy="ftp://proxy.example.com"`, "/cloud/httpProxy"},
+		{`cloud.noProxy=["a.example,b.example"]`, "/cloud/noProxy"},
 		{`image.digest="latest"`, "/image/digest"},
 		{`image.digest="sha256:0123"`, "/image/digest"},
 		{`image.digest="` + digest + `"`, "/image/fuseDigest"}, // some nodes take the image with ceph-fuse, which would go by its tag

@@ -61,6 +61,11 @@ imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 serviceAccountName: {{ include "mooring.name" . }}
 automountServiceAccountToken: false
 enableServiceLinks: false
+{{- include "mooring.pullSecrets" . }}
+{{- end -}}
+
+{{- /* A line of its own, if there are any. */ -}}
+{{- define "mooring.pullSecrets" -}}
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
@@ -97,6 +102,9 @@ securityContext:
 - name: cloud
   mountPath: /etc/openstack
   readOnly: true
+{{- with include "mooring.caMount" . }}
+{{ . }}
+{{- end }}
 {{- end -}}
 
 {{- define "mooring.cloudVolume" -}}
@@ -104,6 +112,55 @@ securityContext:
   secret:
     secretName: {{ .root.Values.cloud.existingSecret | quote }}
     defaultMode: 0440
+{{- with include "mooring.caVolume" . }}
+{{ . }}
+{{- end }}
+{{- end -}}
+
+{{- /* The way to the cloud, as variables: what is in the cluster is reached without the proxy. */ -}}
+{{- define "mooring.proxyEnv" -}}
+{{- $cloud := .root.Values.cloud -}}
+{{- if or $cloud.httpsProxy $cloud.httpProxy -}}
+{{- with $cloud.httpsProxy }}
+- name: HTTPS_PROXY
+  value: {{ . | quote }}
+{{- end }}
+{{- with $cloud.httpProxy }}
+- name: HTTP_PROXY
+  value: {{ . | quote }}
+{{- end }}
+- name: NO_PROXY
+  value: {{ append ($cloud.noProxy | default list) "$(KUBERNETES_SERVICE_HOST)" | join "," | quote }}
+{{- end -}}
+{{- end -}}
+
+{{- /* The authorities of cloud.caConfigMap. The KMS plugin has none of this: kube-apiserver could need it to give the ConfigMap out. */ -}}
+{{- define "mooring.caEnv" -}}
+{{- if .root.Values.cloud.caConfigMap -}}
+- name: SSL_CERT_DIR
+  value: /etc/openstack-ca
+{{- end -}}
+{{- end -}}
+
+{{- define "mooring.caMount" -}}
+{{- if .root.Values.cloud.caConfigMap -}}
+- name: cloud-ca
+  mountPath: /etc/openstack-ca
+  readOnly: true
+{{- end -}}
+{{- end -}}
+
+{{- define "mooring.caVolume" -}}
+{{- with .root.Values.cloud.caConfigMap -}}
+- name: cloud-ca
+  configMap:
+    name: {{ . | quote }}
+{{- end -}}
+{{- end -}}
+
+{{- define "mooring.cloudEnv" -}}
+{{- include "mooring.proxyEnv" . | trim }}
+{{ include "mooring.caEnv" . }}
 {{- end -}}
 
 {{- /* admin is host:port of the admin endpoint. */ -}}
