@@ -71,9 +71,9 @@ func (c *cloud) at(t *testing.T, method, path string, do func()) {
 	})
 }
 
-// TestToldShareIsKept: no call removes a share that another was told of, whatever the clocks of Manila's API servers say, and whatever
+// TestToldShareOutlivesItsTwin: no call removes a share that another was told of, whatever the clocks of Manila's API servers say, and whatever
 // else has become of its twin.
-func TestToldShareIsKept(t *testing.T) {
+func TestToldShareOutlivesItsTwin(t *testing.T) {
 	t.Parallel()
 	for name, spec := range map[string]*manila.Spec{"static": nfsSpec(), "per node": perNodeSpec()} {
 		t.Run(name, func(t *testing.T) {
@@ -291,8 +291,8 @@ func TestToldSnapshotIsKept(t *testing.T) {
 	}
 }
 
-// TestToldSharesAreKept: whatever comes after another, a share that somebody was told of is there until it is deleted.
-func TestToldSharesAreKept(t *testing.T) {
+// TestToldSharesAtRandom: whatever comes after another, a share that somebody was told of is there until it is deleted.
+func TestToldSharesAtRandom(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(40) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
