@@ -166,21 +166,23 @@ func (m *Mounter) runCephFuse(ctx context.Context, target string, v CephFS, args
 		return err
 	}
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	serves := make(chan bool, 1)
+	serves := make(chan *mountutils.MountInfo, 1)
 	kill, err := m.options.System.CephFuse(ctx, v.User, v.Key, args, func(err error) {
 		end(err)
-		if <-serves {
-			m.options.Logger.InfoContext(ctx, "ceph-fuse has ended", slog.String("path", target), slog.Any("how", err))
+		if served := <-serves; served != nil {
+			m.tellEnd(context.WithoutCancel(ctx), target, served, err)
 		}
 	})
 	if err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, kill)
-	up, err := m.comesUp(life, target, len(before))
-	up = stop() && up
-	serves <- up
-	if up {
+	served, err := m.comesUp(life, target, len(before))
+	if !stop() {
+		served = nil
+	}
+	serves <- served
+	if served != nil {
 		return nil
 	}
 	kill()
@@ -190,27 +192,30 @@ func (m *Mounter) runCephFuse(ctx context.Context, target string, v CephFS, args
 	return errors.Join(ctx.Err(), err, context.Cause(life))
 }
 
-// comesUp waits until there are more mounts at target than before, and they answer; or until the life of the program that mounts ends.
-func (m *Mounter) comesUp(life context.Context, target string, before int) (bool, error) {
-	if up, err := m.appears(life, target, before); !up {
-		return false, err
+// comesUp waits until there are more mounts at target than before, and they answer; or until the life of the program that mounts ends:
+// then there is none to give.
+func (m *Mounter) comesUp(life context.Context, target string, before int) (*mountutils.MountInfo, error) {
+	if top, err := m.appears(life, target, before); top == nil {
+		return nil, err
 	}
 	// Until it answers, it may still find out that it can't work; and should it hang, it is killed.
 	if _, err := m.options.System.Probe(target); err != nil {
-		return false, err
+		return nil, err
 	}
 	// A program that can't work unmounts: then it was the directory below that has answered.
 	return m.appears(life, target, before)
 }
 
 // appears asks ever less often: the mount table of a large node takes milliseconds to read.
-func (m *Mounter) appears(life context.Context, target string, before int) (bool, error) {
+func (m *Mounter) appears(life context.Context, target string, before int) (*mountutils.MountInfo, error) {
 	pause := poll.Backoff{First: 20 * time.Millisecond, Factor: 1.5, Max: 250 * time.Millisecond}
 	for n := 0; ; n++ {
 		now, err := m.layers(target)
-		up, ended := len(now) > before, life.Err() != nil
-		if up || ended || err != nil {
-			return up && !ended, err
+		switch {
+		case err != nil || life.Err() != nil:
+			return nil, err
+		case len(now) > before:
+			return &now[len(now)-1], nil
 		}
 		_ = poll.Sleep(life, pause.Wait(n)) // which the end of life cuts short
 	}

@@ -83,11 +83,11 @@ func (k Kernel) CephFuse(ctx context.Context, user, key string, args []string, e
 	}
 	go func() {
 		defer output.Close() //nolint:errcheck // it is memory
-		how := "it ended"
-		if err := cmd.Wait(); err != nil {
-			how = err.Error()
+		how := cmd.Wait()
+		if how == nil {
+			how = ErrExited
 		}
-		ended(fmt.Errorf("ceph-fuse: %s: %s", how, tail(output, key)))
+		ended(fmt.Errorf("ceph-fuse: %w: %s", how, tail(output, key)))
 		reap(cmd.Process.Pid)
 	}()
 	return func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }, nil // with what it has started

@@ -57,8 +57,7 @@ func (f *Fuse) CephFuse(_ context.Context, _, _ string, args []string, ended fun
 	// Only now: the poller hears nothing of a file that was not mounted when it was added.
 	d := &fuseDaemon{file: os.NewFile(uintptr(fd), "/dev/fuse"), ended: make(chan struct{})}
 	go func() {
-		d.serve()
-		ended(errors.New("its file is closed"))
+		ended(d.serve())
 	}()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,7 +94,7 @@ func (d *fuseDaemon) end() {
 }
 
 // serve answers the requests of include/uapi/linux/fuse.h that an empty directory needs.
-func (d *fuseDaemon) serve() {
+func (d *fuseDaemon) serve() error {
 	defer close(d.ended)
 	const (
 		headerIn, headerOut = 40, 16
@@ -107,8 +106,11 @@ func (d *fuseDaemon) serve() {
 	request := make([]byte, largest)
 	for {
 		n, err := d.file.Read(request)
-		if err != nil { // closed, or unmounted (ENODEV)
-			return
+		if errors.Is(err, os.ErrClosed) {
+			return err
+		}
+		if err != nil { // ENODEV, or what Go's poller makes of it
+			return fmt.Errorf("%w, for it was unmounted: %w", mount.ErrExited, err)
 		}
 		if n < headerIn {
 			continue
@@ -147,7 +149,7 @@ func (d *fuseDaemon) serve() {
 		binary.NativeEndian.PutUint32(out[4:], failure)
 		copy(out[8:16], request[8:16]) // unique
 		if _, err := d.file.Write(append(out, answer...)); err != nil {
-			return
+			return err
 		}
 	}
 }

@@ -1,0 +1,147 @@
+package mount_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	mountutils "k8s.io/mount-utils"
+
+	"mooring/pkg/logging/logtest"
+	"mooring/pkg/manila/mount"
+	"mooring/pkg/manila/mount/mounttest"
+)
+
+// mortal is a node whose ceph-fuse ends when the test says so, and on which all file systems have one number, as if it were used again.
+type mortal struct {
+	mounttest.System
+
+	end  func(error)
+	dead atomic.Bool // no mount answers
+	lost atomic.Bool // nor can the table be read
+}
+
+func (m *mortal) CephFuse(ctx context.Context, user, key string, args []string, ended func(error)) (kill func(), err error) {
+	m.end = ended
+	return m.System.CephFuse(ctx, user, key, args, nil)
+}
+
+func (m *mortal) Probe(path string) (mount.Usage, error) {
+	if m.dead.Load() {
+		return mount.Usage{}, unix.ENOTCONN
+	}
+	return m.System.Probe(path)
+}
+
+func (m *mortal) Table() ([]mountutils.MountInfo, error) {
+	if m.lost.Load() {
+		return nil, errors.New("there is no table")
+	}
+	table, err := m.System.Table()
+	for i := range table {
+		table[i].Minor = 1
+	}
+	return table, err
+}
+
+// TestEndOfCephFuse: an end that takes a mount from a pod is an error, and names those mounts. Which status it has does not tell: who is
+// asked by a signal to end unmounts where it has mounted, but not where that is bound to.
+func TestEndOfCephFuse(t *testing.T) {
+	t.Parallel()
+	killed := errors.New("ceph-fuse: signal: killed: its last words")
+	for name, c := range map[string]struct {
+		how  error
+		do   func(ctx context.Context, m *mount.Mounter, system *mortal, stage, pod string, v mount.CephFS) error
+		want []string
+		dead bool // whether the pod's mount is
+	}{
+		"it is killed": {killed, func(_ context.Context, _ *mount.Mounter, system *mortal, _, _ string, _ mount.CephFS) error {
+			system.dead.Store(true)
+			return nil
+		}, []string{"level=ERROR", `its last words`, "delete the pods"}, true},
+		"it is asked to end": {mount.ErrExited, func(_ context.Context, _ *mount.Mounter, system *mortal, stage, _ string, _ mount.CephFS) error {
+			system.dead.Store(true)
+			return system.Unmount(stage, unix.MNT_DETACH)
+		}, []string{"level=ERROR", "delete the pods"}, true},
+		"the mount table can't be read": {killed, func(_ context.Context, _ *mount.Mounter, system *mortal, _, _ string, _ mount.CephFS) error {
+			system.lost.Store(true)
+			return nil
+		}, []string{"level=ERROR", "its last words", "there is no table"}, false},
+		"it is unmounted": {mount.ErrExited, func(ctx context.Context, m *mount.Mounter, _ *mortal, stage, pod string, _ mount.CephFS) error {
+			return errors.Join(m.Unmount(ctx, pod), m.Unmount(ctx, stage))
+		}, []string{"level=INFO"}, false},
+		"it is unmounted, and crashes over it": {killed, func(ctx context.Context, m *mount.Mounter, _ *mortal, stage, pod string, _ mount.CephFS) error {
+			return errors.Join(m.Unmount(ctx, pod), m.Unmount(ctx, stage))
+		}, []string{"level=WARN", "its last words", "may be lost"}, false},
+		"it is unmounted, and the share mounted again meanwhile": {mount.ErrExited, func(ctx context.Context, m *mount.Mounter, system *mortal, stage, pod string, v mount.CephFS) error {
+			end := system.end
+			defer func() { system.end = end }()
+			return errors.Join(m.Unmount(ctx, pod), m.Unmount(ctx, stage), m.MountCephFS(ctx, stage, v), m.Bind(ctx, stage, pod, false))
+		}, []string{"level=INFO"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			system, log := &mortal{}, &logtest.Buffer{}
+			m := mount.New(mount.Options{System: system, Logger: slog.New(slog.NewTextHandler(log, nil))})
+			dir := t.TempDir()
+			stage, pod := filepath.Join(dir, "stage"), filepath.Join(dir, "pod")
+			v := ceph()
+			v.Mounter = mount.CephFuse
+			ctx, cancel := context.WithCancel(t.Context())
+			err := m.MountCephFS(ctx, stage, v)
+			cancel() // the call in which it was mounted is long over
+			if err := errors.Join(err, m.Bind(t.Context(), stage, pod, false), c.do(t.Context(), m, system, stage, pod, v)); err != nil {
+				t.Fatal(err)
+			}
+			system.end(c.how)
+			text := log.String()
+			for _, want := range append(c.want, "path="+stage) {
+				if strings.Count(text, "level=") != 1 || !strings.Contains(text, want) {
+					t.Errorf("want one line with %q, and got\n%s", want, text)
+				}
+			}
+			if strings.Contains(text, pod) != c.dead {
+				t.Errorf("of the pod's mount it says\n%s", text)
+			}
+		})
+	}
+}
+
+// TestEndOfCephFuseOnTheKernel: what a kernel has left in its mount table when we hear of the end.
+func TestEndOfCephFuseOnTheKernel(t *testing.T) {
+	t.Parallel()
+	system, log := mounttest.NewFuse(t), &logtest.Buffer{}
+	m := mount.New(mount.Options{System: system, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	dir := t.TempDir()
+	v := ceph()
+	v.Mounter = mount.CephFuse
+	for name, c := range map[string]struct {
+		end  func(stage, pod string) error
+		want string
+	}{
+		"killed": {func(_, _ string) error { system.Kill(); return nil }, "level=ERROR"},
+		"unmounted": {func(stage, pod string) error {
+			return errors.Join(m.Unmount(t.Context(), pod), m.Unmount(t.Context(), stage))
+		}, "level=INFO"},
+	} {
+		stage, pod := filepath.Join(dir, name), filepath.Join(dir, name+"-pod")
+		t.Cleanup(func() {
+			_ = unix.Unmount(pod, unix.MNT_DETACH)
+			_ = unix.Unmount(stage, unix.MNT_DETACH)
+		})
+		if err := errors.Join(m.MountCephFS(t.Context(), stage, v), m.Bind(t.Context(), stage, pod, false), c.end(stage, pod)); err != nil {
+			t.Fatal(err)
+		}
+		until(t, name, func() bool { return strings.Contains(log.String(), "path="+stage) })
+		for line := range strings.Lines(log.String()) {
+			if strings.Contains(line, "path="+stage) && (!strings.Contains(line, c.want) || strings.Contains(line, pod) != (name == "killed")) {
+				t.Errorf("%s: %s", name, line)
+			}
+		}
+	}
+}
