@@ -150,12 +150,17 @@ func (m *Mounter) mountCephFuse(ctx context.Context, target string, v CephFS) er
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil, strings.Contains(err.Error(), "failed to fetch mon config"), strings.Contains(err.Error(), "timed out"):
+	case timeUp(err), strings.Contains(err.Error(), "failed to fetch mon config"), strings.Contains(err.Error(), "timed out"):
 		return fmt.Errorf("%s: Ceph %w: %w", v.Export, ErrHung, err)
 	case strings.Contains(err.Error(), "Permission denied") || strings.Contains(err.Error(), "Operation not permitted"):
 		return fmt.Errorf("mounting %s: %w: %w", v.Export, ErrDenied, err)
 	}
 	return fmt.Errorf("mounting %s: %w", v.Export, err)
+}
+
+// timeUp says whether somebody's time was up: this caller's, or that of the one whose mount it has joined. Both are told the same.
+func timeUp(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // runCephFuse starts ceph-fuse, and waits until what it has mounted answers. If that does not come to pass before it ends or ctx does, it

@@ -6,8 +6,11 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 	mountutils "k8s.io/mount-utils"
@@ -143,5 +146,47 @@ func TestEndOfCephFuseOnTheKernel(t *testing.T) {
 				t.Errorf("%s: %s", name, line)
 			}
 		}
+	}
+}
+
+// idle is a node whose ceph-fuse mounts nothing until it is killed.
+type idle struct{ mounttest.System }
+
+func (*idle) CephFuse(_ context.Context, _, _ string, _ []string, ended func(error)) (kill func(), err error) {
+	return sync.OnceFunc(func() { go ended(errors.New("ceph-fuse: signal: killed: its last words")) }), nil
+}
+
+// TestWhoJoinsACephFuse is told what the one is told who has started it, whose time ends first, and tells it apart from a mistake.
+func TestWhoJoinsACephFuse(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for want, first := range map[error]func(context.Context) (context.Context, context.CancelFunc){
+		context.DeadlineExceeded: func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 5*time.Second)
+		},
+		context.Canceled: func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(5*time.Second, cancel)
+			return ctx, cancel
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := mount.New(mount.Options{System: &idle{}})
+			v := ceph()
+			v.Mounter = mount.CephFuse
+			told := make(chan error, 2)
+			call := func(ctx context.Context) { told <- m.MountCephFS(ctx, filepath.Join(dir, "stage"), v) }
+			ctx, cancel := first(t.Context())
+			defer cancel()
+			go call(ctx)
+			synctest.Wait()
+			go call(t.Context())
+			for range cap(told) {
+				err := <-told
+				if !errors.Is(err, mount.ErrHung) || !errors.Is(err, want) || !strings.HasPrefix(err.Error(), "127.0.0.1:6789:/v/x: Ceph does not answer: "+want.Error()) {
+					t.Errorf("got %v", err)
+				}
+			}
+		})
 	}
 }
