@@ -128,6 +128,11 @@ func TestCephFuseProgram(t *testing.T) {
 			t.Errorf("its file %s is %q, %v; want %q", file, got, err, want)
 		}
 	}
+	var files, threads []string
+	until(t, "a thread waits for its end", func() bool { files, threads = costs(t, pid); return len(threads) > 0 })
+	if len(files) != 2 || len(threads) != 1 {
+		t.Errorf("it costs the files %q and the threads %q of ours, want two and one", files, threads)
+	}
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -136,6 +141,40 @@ func TestCephFuseProgram(t *testing.T) {
 		text := p.log.String()
 		return strings.Contains(text, "signal: killed: a complaint, with [redacted]") && !strings.Contains(text, validKey())
 	})
+}
+
+// costs are the files and the threads of ours that there are for a process: what it says goes to one, and by the other we wait for it.
+func costs(t *testing.T, pid int) (files, threads []string) {
+	t.Helper()
+	said, err := os.Stat(fmt.Sprintf("/proc/%d/fd/2", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all { // those of other tests come and go
+		info, _ := os.Stat("/proc/self/fd/" + f.Name())
+		about, _ := os.ReadFile("/proc/self/fdinfo/" + f.Name())
+		waits := strings.Contains(string(about), fmt.Sprintf("Pid:\t%d\n", pid))
+		if !waits && (info == nil || !os.SameFile(info, said)) {
+			continue
+		}
+		files = append(files, f.Name())
+		number, _ := strconv.Atoi(f.Name())
+		tasks, err := filepath.Glob("/proc/self/task/*/syscall")
+		if err != nil || !waits {
+			continue
+		}
+		for _, task := range tasks {
+			call, _ := os.ReadFile(task)
+			if strings.HasPrefix(string(call), fmt.Sprintf("%d 0x%x 0x%x ", unix.SYS_WAITID, unix.P_PIDFD, number)) {
+				threads = append(threads, task)
+			}
+		}
+	}
+	return files, threads
 }
 
 // TestCephFuseComesToNothing: whatever happens between the mount and its first answer, no error is lost, and no program goes on that nobody
