@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -13,13 +14,13 @@ import (
 func TestFigures(t *testing.T) {
 	t.Parallel()
 	var table, lines bytes.Buffer
-	f := newFigures(&table, &lines)
+	all := map[string]limit{"a.b.calls": atMost(3), "a.c.calls": atMost(3), "a.d.calls": atLeast(3), "a.f.calls": exactly(1)}
+	f := newFigures(&table, &lines, all)
 	for _, r := range []struct {
 		name  string
 		value float64
-		limit limit
-	}{{"a.b.calls", 3, atMost(3)}, {"a.c.calls", 3.5, atMost(3)}, {"a.d.calls", 2, atLeast(3)}, {"a.e.calls", 9, limit{}}, {"a.f.calls", 0, exactly(1)}} {
-		if err := f.record(r.name, r.value, "calls", r.limit); err != nil {
+	}{{"a.b.calls", 3}, {"a.c.calls", 3.5}, {"a.d.calls", 2}, {"a.e.calls", 9}, {"a.f.calls", 0}} {
+		if err := f.record(r.name, r.value, "calls"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -38,8 +39,11 @@ func TestFigures(t *testing.T) {
 	if got := strings.Count(table.String(), "BROKEN"); got != 3 {
 		t.Errorf("%d rows are BROKEN:\n%s", got, table.String())
 	}
-	if err := newFigures(&table, &lines).broken(); err != nil {
-		t.Errorf("nothing is broken, but: %v", err)
+	if err := errors.Join(newFigures(&table, &lines, all).broken(), f.complete(all)); err != nil {
+		t.Errorf("nothing is broken or missing, but: %v", err)
+	}
+	if err := f.complete(map[string]limit{"a.b.calls": atMost(3), "a.h.calls": atMost(3), "a.g.calls": atMost(3)}); err == nil || err.Error() != "nothing has measured a.g.calls, a.h.calls" {
+		t.Errorf("complete: %v", err)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -43,12 +45,13 @@ func number(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
 // figures takes what is measured: it prints a row and writes a line at once, so that what was measured before a failure is there.
 type figures struct {
 	table, lines io.Writer
-	count        int
+	limits       map[string]limit
+	measured     map[string]bool
 	out          []string // names of the figures beyond their limits
 }
 
-func newFigures(table, lines io.Writer) *figures {
-	f := &figures{table: table, lines: lines}
+func newFigures(table, lines io.Writer, limits map[string]limit) *figures {
+	f := &figures{table: table, lines: lines, limits: limits, measured: map[string]bool{}}
 	f.row("figure", "value", "unit", "limit", "ok")
 	return f
 }
@@ -58,8 +61,9 @@ func (f *figures) row(name, value, unit, bound, ok string) {
 }
 
 // record takes a figure: its name is plugin.what.of_it, its unit a plural (calls, seconds, MiB).
-func (f *figures) record(name string, value float64, unit string, l limit) error {
-	f.count++
+func (f *figures) record(name string, value float64, unit string) error {
+	f.measured[name] = true
+	l := f.limits[name]
 	ok := ""
 	switch {
 	case !l.holds(value):
@@ -81,5 +85,19 @@ func (f *figures) broken() error {
 	if len(f.out) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d of %d figures are beyond their limits: %s", len(f.out), f.count, strings.Join(f.out, ", "))
+	return fmt.Errorf("%d of %d figures are beyond their limits: %s", len(f.out), len(f.measured), strings.Join(f.out, ", "))
+}
+
+// complete is an error when a figure was not measured that has one of these limits: one of the two names is misspelt.
+func (f *figures) complete(limits map[string]limit) error {
+	var missing []string
+	for _, name := range slices.Sorted(maps.Keys(limits)) {
+		if !f.measured[name] {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("nothing has measured %s", strings.Join(missing, ", "))
+	}
+	return nil
 }

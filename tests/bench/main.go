@@ -44,11 +44,17 @@ import (
 type suite struct {
 	name    string
 	measure func(ctx context.Context, b *bench) error
+	limits  map[string]limit
 	asked   bool // it takes minutes: it runs only when it is named
 }
 
 func suites() []suite {
-	return []suite{{name: "csi", measure: measureCSI}, {name: "kms", measure: measureKMS}, {name: "dns", measure: measureDNS}, {name: "scan", measure: measureScan, asked: true}}
+	return []suite{
+		{name: "csi", measure: measureCSI, limits: csiLimits()},
+		{name: "kms", measure: measureKMS, limits: kmsLimits()},
+		{name: "dns", measure: measureDNS, limits: dnsLimits()},
+		{name: "scan", measure: measureScan, limits: scanLimits(), asked: true},
+	}
 }
 
 // bench is what a suite works with.
@@ -91,7 +97,7 @@ func run(ctx context.Context, b *bench, out, only string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	b.figures = newFigures(os.Stdout, file)
+	b.figures = newFigures(os.Stdout, file, limits())
 	ran := 0
 	for _, s := range suites() {
 		if only != s.name && (only != "" || s.asked) {
@@ -99,6 +105,12 @@ func run(ctx context.Context, b *bench, out, only string) (err error) {
 		}
 		ran++
 		if err := s.measure(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		if s.asked { // with another number of objects its figures have other names
+			continue
+		}
+		if err := b.complete(s.limits); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}

@@ -1,0 +1,105 @@
+package house_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// sizing are the rows of the tables of docs/reference/sizing-and-limits.md, as their cells. What make bench measures is held by tests/bench.
+func sizing(t *testing.T) (rows [][]string) {
+	t.Helper()
+	for line := range strings.Lines(read(t, "docs", "reference", "sizing-and-limits.md")) {
+		if !strings.HasPrefix(line, "| ") {
+			continue
+		}
+		var cells []string
+		for cell := range strings.SplitSeq(strings.Trim(line, "|\n"), "|") {
+			cells = append(cells, strings.TrimSpace(cell))
+		}
+		rows = append(rows, cells)
+	}
+	return rows
+}
+
+// What another test limits, the page has as that test has it.
+func TestSizingHasTheLimitsOfTests(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []struct{ file, code, source, figure string }{
+		{"tests/footprint/process_test.go", "maxBinary = 45_000_000", "tests/footprint", "45 MB"},
+		{"tests/footprint/process_test.go", "maxIdle   = 40 << 20", "tests/footprint", "40 MiB"},
+		{"tests/footprint/process_test.go", "maxStart  = time.Second / 2", "tests/footprint", "0.5 s"},
+		{"tests/chart/image_test.go", "size > 50e6", "tests/chart", "50 MB"},
+		{"tests/e2e/kubernetes/figures_test.go", "maxMount      = time.Second ", "tests/e2e/kubernetes", "1 s"},
+		{"tests/e2e/kubernetes/figures_test.go", "maxNode       = 40 << 20", "tests/e2e/kubernetes", "40 MiB"},
+		{"tests/e2e/kubernetes/figures_test.go", "maxController = 50 << 20", "tests/e2e/kubernetes", "50 MiB"},
+		{"tests/e2e/openstack/barbican_test.go", "limit = 60 << 20", "tests/e2e/openstack", "60 MiB"},
+		{"tests/e2e/openstack/designate_test.go", "rss > 40<<20", "tests/e2e/openstack", "40 MiB"},
+	} {
+		if !strings.Contains(read(t, limit.file), limit.code) {
+			t.Errorf("%s no longer has %q: what the page says of it, %s, has to be what it has now", limit.file, limit.code, limit.figure)
+		}
+		if !slices.ContainsFunc(sizing(t), func(row []string) bool {
+			return len(row) == 4 && row[1] == "`"+limit.source+"`" && row[2] == limit.figure
+		}) {
+			t.Errorf("the page has no row of %s with %s", limit.source, limit.figure)
+		}
+	}
+}
+
+// A limit that names the code it is from is in that code, with its numbers, and a test that is named is where the page says.
+func TestSizingNamesItsSources(t *testing.T) {
+	t.Parallel()
+	place := regexp.MustCompile("^`(pkg/[a-z/_.]+)`$")
+	named := regexp.MustCompile("`(Test[A-Za-z]+)` \\(`([a-z/]+)`\\)")
+	number := regexp.MustCompile(`[0-9]+`)
+	places, tests := 0, 0
+	for _, row := range sizing(t) {
+		last := row[len(row)-1]
+		if m := place.FindStringSubmatch(last); m != nil && len(row) == 3 {
+			places++
+			code := number.FindAllString(strings.ReplaceAll(goFiles(t, m[1], false), "_", ""), -1)
+			for _, n := range number.FindAllString(regexp.MustCompile(`(\d) (\d{3})`).ReplaceAllString(row[1], "$1$2"), -1) {
+				if !slices.Contains(code, n) {
+					t.Errorf("%s: %s is not in %s", row[0], n, m[1])
+				}
+			}
+		}
+		for _, m := range named.FindAllStringSubmatch(last, -1) {
+			tests++
+			if !strings.Contains(goFiles(t, m[2], true), "func "+m[1]+"(") {
+				t.Errorf("%s: there is no %s in %s", row[0], m[1], m[2])
+			}
+		}
+	}
+	if places < 10 || tests < 4 {
+		t.Errorf("only %d places and %d tests were found", places, tests)
+	}
+}
+
+// goFiles is the code of a file or of a package, of its tests or without them.
+func goFiles(t *testing.T, path string, tests bool) string {
+	t.Helper()
+	files := []string{filepath.Join("..", "..", path)}
+	if !strings.HasSuffix(path, ".go") {
+		var err error
+		if files, err = filepath.Glob(filepath.Join("..", "..", path, "*.go")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all strings.Builder
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") != tests {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(data)
+	}
+	return all.String()
+}
