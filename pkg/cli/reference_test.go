@@ -18,7 +18,8 @@ func TestGoldenReference(t *testing.T) {
 	b.WriteString("# Command line\n\n<!-- Made from the flags by `make generate`. -->\n\n" +
 		"Every flag is also an environment variable, but for those that have none in the table; a flag wins, an empty variable counts as not set. Wrong use lists every mistake and exits with 2, a failure at run exits\n" +
 		"with 1, an ordered end (SIGTERM) with 0; 3 says that what was looked for is there. The cloud is found as the `openstack` client finds it: a named entry of `clouds.yaml`\n" +
-		"(with `secure.yaml` beside it), or else the `OS_*` variables. What `mooring keys` prints as JSON has [a page of its own](keys-json.md).\n")
+		"(with `secure.yaml` beside it), or else the `OS_*` variables. It is asked through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name, and where no `cacert`\n" +
+		"is given, the authorities in the directories of `SSL_CERT_DIR` are trusted beside the system's. What `mooring keys` prints as JSON has [a page of its own](keys-json.md).\n")
 	common := pflag.NewFlagSet("common", pflag.ContinueOnError)
 	(&commonFlags{}).flags(common)
 	b.WriteString("\n## Flags of every mode\n\n")
