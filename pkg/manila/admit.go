@@ -65,11 +65,11 @@ func NextAdmit(w *Admission, o *Observed) Step {
 	if step, ok := w.nextOthers(o); !ok {
 		return step
 	}
-	i := slices.IndexFunc(o.Rules, func(r Rule) bool { return w.matches(&r) })
-	if i < 0 {
+	rule := w.find(o.Rules)
+	if rule == nil {
 		return Step{Action: ActionGrant, Grant: w.Grant}
 	}
-	if step := w.nextRule(&o.Rules[i], slices.Contains(o.Granted, o.Rules[i].ID)); step.Action != ActionDone {
+	if step := w.nextRule(rule, slices.Contains(o.Granted, rule.ID)); step.Action != ActionDone {
 		return step
 	}
 	for i := range o.Rules {
@@ -78,6 +78,16 @@ func NextAdmit(w *Admission, o *Observed) Step {
 		}
 	}
 	return Step{Action: ActionDone}
+}
+
+// find is the rule of the very client; nil when there is none. Of two, that Manila has taken from controllers that did not know of each
+// other, it is the one that serves: to remove the other one would take their client away from both.
+func (w *Admission) find(rules []Rule) *Rule {
+	active := func(r Rule) bool { return w.matches(&r) && r.State == "active" }
+	if i := slices.IndexFunc(rules, active); i >= 0 {
+		return &rules[i]
+	}
+	return find(rules, w.Grant)
 }
 
 // isOld knows a rule that lets the node in by another address.
@@ -223,8 +233,7 @@ func (c *Client) Admit(ctx context.Context, share string, w *Admission) (*Rule, 
 	if err := r.run(ctx, func(o *Observed) Step { return NextAdmit(w, o) }); err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(r.seen.Rules, func(rule Rule) bool { return w.matches(&rule) })
-	return &r.seen.Rules[i], nil
+	return w.find(r.seen.Rules), nil
 }
 
 // Dismiss lets a node of a cluster out again, or without a node all of them, and returns when their rules are gone. That there is no
@@ -282,13 +291,7 @@ func (r *ruling) act(ctx context.Context, step Step) error {
 		}
 		return r.list(ctx)
 	case ActionGrant:
-		rule, err := r.api.grant(ctx, r.share, step.Grant, r.metadata)
-		if err != nil {
-			return r.refused(ctx, err)
-		}
-		r.client.options.Logger.InfoContext(ctx, "access rule made", slog.String("share_id", r.share), slog.Any("rule", rule))
-		r.seen.Rules, r.seen.Granted, r.waited = append(r.seen.Rules, *rule), append(r.seen.Granted, rule.ID), 0
-		return nil
+		return r.grant(ctx, step.Grant)
 	case ActionDeny:
 		return r.deny(ctx, step.Rule)
 	case ActionMark, ActionUnmark:
@@ -327,6 +330,16 @@ func (r *ruling) list(ctx context.Context) (err error) {
 	if r.seen.RulesKnown = err == nil; err != nil {
 		return r.refused(ctx, err)
 	}
+	return nil
+}
+
+func (r *ruling) grant(ctx context.Context, g Grant) error {
+	rule, err := r.api.grant(ctx, r.share, g, r.metadata)
+	if err != nil {
+		return r.refused(ctx, err)
+	}
+	r.client.options.Logger.InfoContext(ctx, "access rule made", slog.String("share_id", r.share), slog.Any("rule", rule))
+	r.seen.Rules, r.seen.Granted, r.waited = append(r.seen.Rules, *rule), append(r.seen.Granted, rule.ID), 0
 	return nil
 }
 

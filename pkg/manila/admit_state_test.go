@@ -59,20 +59,21 @@ func TestNextAdmit(t *testing.T) {
 		"old address, of another cluster's":  {[]Rule{elsewhere(ruleOf(KindIP, old, "rw", "active", "n1")), ruleOf(KindIP, to, "rw", "active", "n1")}, nil, ActionDone, nil},
 		"other nodes' rules do not interest": {[]Rule{ruleOf(KindIP, old, "ro", "error", "n2"), ruleOf(KindIP, to, "rw", "active", "n1")}, nil, ActionDone, nil},
 	} {
-		step := NextAdmit(&Admission{Grant{KindIP, to, "rw"}, "c1", "n1"}, &Observed{Rules: c.rules, RulesKnown: true, Granted: c.granted})
+		step := NextAdmit(&Admission{Grant: Grant{KindIP, to, "rw"}, Cluster: "c1", Node: "n1"}, &Observed{Rules: c.rules, RulesKnown: true, Granted: c.granted})
 		if step.Action != c.want || !errors.Is(step.Err, c.err) {
 			t.Errorf("%s: %s %v; want %s %v", name, step.Action, step.Err, c.want, c.err)
 		}
 	}
-	cephx := Admission{Grant{KindCephx, "u-ro", "ro"}, "c1", "n1"}
+	cephx := Admission{Grant: Grant{KindCephx, "u-ro", "ro"}, Cluster: "c1", Node: "n1"}
 	for name, c := range map[string]struct {
 		rules []Rule
 		want  Action
 	}{
-		"the first that reads":        {[]Rule{ruleOf(KindCephx, "u", "rw", "active", "n2")}, ActionGrant},
-		"another that reads":          {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "active", "n2")}, ActionMark},
-		"it reads already":            {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "active", "n1")}, ActionDone},
-		"it reads and writes already": {[]Rule{ruleOf(KindCephx, "u", "rw", "active", "n1")}, ActionFail},
+		"the first that reads":          {[]Rule{ruleOf(KindCephx, "u", "rw", "active", "n2")}, ActionGrant},
+		"another that reads":            {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "active", "n2")}, ActionMark},
+		"one that failed, and its twin": {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "error", "n2"), ruleOf(KindCephx, "u-ro", "ro", "active", "n1")}, ActionDone},
+		"it reads already":              {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "active", "n1")}, ActionDone},
+		"it reads and writes already":   {[]Rule{ruleOf(KindCephx, "u", "rw", "active", "n1")}, ActionFail},
 	} {
 		if step := NextAdmit(&cephx, &Observed{Rules: c.rules, RulesKnown: true}); step.Action != c.want {
 			t.Errorf("cephx, %s: %s %v; want %s", name, step.Action, step.Err, c.want)
@@ -188,7 +189,7 @@ func TestLeavingInError(t *testing.T) {
 		"the same, to read":     {[]Rule{left(ruleOf(KindIP, to, "ro", "active"))}, ActionDeny},
 		"the same has returned": {[]Rule{left(ruleOf(KindIP, to, "rw", "active", "n1"))}, ActionDone},
 	} {
-		if step := NextAdmit(&Admission{Grant{KindIP, to, "rw"}, "c1", "n1"}, &Observed{Rules: c.rules, RulesKnown: true}); step.Action != c.want {
+		if step := NextAdmit(&Admission{Grant: Grant{KindIP, to, "rw"}, Cluster: "c1", Node: "n1"}, &Observed{Rules: c.rules, RulesKnown: true}); step.Action != c.want {
 			t.Errorf("%s: %s %v; want %s", name, step.Action, step.Err, c.want)
 		}
 	}
