@@ -52,6 +52,9 @@ type Admission struct {
 	Grant
 
 	Cluster, Node string
+	// Alone, if it is set, waits until nobody else may make a rule for the same client, of which Manila would take two from calls that
+	// overlap. It is called once, before a rule is made; then all rules are read again.
+	Alone func(context.Context) error
 }
 
 // NextAdmit decides what to do to let a node in. The new rule is active before an old one of the node goes.
@@ -229,7 +232,7 @@ func (c *Client) Admit(ctx context.Context, share string, w *Admission) (*Rule, 
 	}
 	metadata := ownMetadata(w.Cluster)
 	metadata[NodeKeyPrefix+w.Node] = marked
-	r := &ruling{client: c, api: a, share: id, metadata: metadata}
+	r := &ruling{client: c, api: a, share: id, metadata: metadata, alone: w.Alone}
 	if err := r.run(ctx, func(o *Observed) Step { return NextAdmit(w, o) }); err != nil {
 		return nil, err
 	}
@@ -261,7 +264,8 @@ type ruling struct {
 	client   *Client
 	api      *api
 	share    string
-	metadata map[string]string // of rules that are granted
+	metadata map[string]string           // of rules that are granted
+	alone    func(context.Context) error // before the first rule is granted; nil: there is no need
 	seen     Observed
 	waited   int // pauses since something changed
 	refusals int
@@ -334,6 +338,10 @@ func (r *ruling) list(ctx context.Context) (err error) {
 }
 
 func (r *ruling) grant(ctx context.Context, g Grant) error {
+	if wait := r.alone; wait != nil {
+		r.alone, r.seen.RulesKnown = nil, false
+		return wait(ctx)
+	}
 	rule, err := r.api.grant(ctx, r.share, g, r.metadata)
 	if err != nil {
 		return r.refused(ctx, err)

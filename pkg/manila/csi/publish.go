@@ -79,12 +79,6 @@ func (c *Controller) ControllerPublishVolume(ctx context.Context, r *csi.Control
 		return nil, answer(err)
 	}
 	defer unlock()
-	// The nodes that read a CephFS volume come as one user, and Manila takes two rules for it from calls that overlap.
-	free, err := c.locks.Lock(ctx, "grant "+r.GetVolumeId()+" "+grant.To)
-	if err != nil {
-		return nil, answer(err)
-	}
-	defer free()
 	told, err := c.admit(ctx, client, v.ShareID, &manila.Admission{Grant: grant, Cluster: c.ClusterID, Node: node.Name})
 	if err != nil {
 		return nil, answer(err)
@@ -92,8 +86,21 @@ func (c *Controller) ControllerPublishVolume(ctx context.Context, r *csi.Control
 	return &csi.ControllerPublishVolumeResponse{PublishContext: told}, nil
 }
 
-// admit lets a node in, and returns what it has to be told: which cephx user to mount as.
+// admit lets a node in, and returns what it has to be told: which cephx user to mount as. The nodes of a CephFS volume come as one user:
+// who finds no rule for it makes it, and writes its key, while no other node does.
 func (c *Controller) admit(ctx context.Context, client *manila.Client, share string, a *manila.Admission) (map[string]string, error) {
+	if a.Kind == manila.KindCephx {
+		free := func() {}
+		defer func() { free() }()
+		a.Alone = func(ctx context.Context) error {
+			unlock, err := c.locks.Lock(ctx, "grant "+share+" "+a.To)
+			if err != nil {
+				return fmt.Errorf("waiting for another node to be let in to volume %s as cephx user %s: %w", share, a.To, err)
+			}
+			free = unlock
+			return nil
+		}
+	}
 	rule, err := client.Admit(ctx, share, a)
 	if err != nil || rule.Kind != manila.KindCephx {
 		return nil, err

@@ -1,6 +1,7 @@
 package csi_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -129,6 +130,80 @@ func TestReadersAtOnce(t *testing.T) {
 	nodes.Wait()
 	if n := asked.Load(); n != 1 {
 		t.Errorf("Manila was asked %d times to let the readers in", n)
+	}
+}
+
+// TestReaderGivesUp: whose time is up while another makes the rule is told what for it waited, and is in nobody's way.
+func TestReaderGivesUp(t *testing.T) {
+	t.Parallel()
+	d := attached(t)
+	v := d.create(t, "CEPHFS")
+	asked, allow := make(chan struct{}), make(chan struct{})
+	d.Faults.Add(openstacksim.Fault{
+		Service: openstacksim.ServiceManila, Method: http.MethodPost, Path: `/action$`, Count: 1, Before: func() { close(asked); <-allow },
+	})
+	first := make(chan error, 1)
+	go func() {
+		_, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, "n1/", true))
+		first <- err
+	}()
+	<-asked
+	for bound := 100 * time.Millisecond; ; bound *= 2 { // a slow machine needs more to come to the wait
+		ctx, cancel := context.WithTimeout(t.Context(), bound)
+		_, err := d.controller.ControllerPublishVolume(ctx, publishTo(v, "n2/", true))
+		cancel()
+		if status.Code(err) != codes.DeadlineExceeded || bound > 10*time.Second {
+			t.Fatalf("who waits is told %v", err)
+		}
+		if strings.Contains(err.Error(), "waiting for another node") {
+			break
+		}
+	}
+	close(allow)
+	if err := <-first; err != nil {
+		t.Errorf("the first one: %v", err)
+	}
+	if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, "n2/", true)); err != nil {
+		t.Errorf("who has given up comes again: %v", err)
+	}
+	if got := d.Manila.Counts(); got.Rules != 2 {
+		t.Errorf("in the end there are %+v, want a rule to write and one to read", got)
+	}
+}
+
+// TestWritersAtOnce: nodes for which the rule is there already are let in side by side.
+func TestWritersAtOnce(t *testing.T) {
+	t.Parallel()
+	d := attached(t)
+	d.node.Clouds = d.controller.Clouds
+	v := d.create(t, "CEPHFS")
+	const nodes = 5
+	var at atomic.Int64
+	all := make(chan struct{})
+	d.Faults.Add(openstacksim.Fault{
+		Service: openstacksim.ServiceManila, Method: http.MethodPut, Path: `/metadata$`, Before: func() {
+			if at.Add(1) == nodes {
+				close(all)
+			}
+			select {
+			case <-all:
+			case <-t.Context().Done():
+			case <-time.NewTimer(10 * time.Second).C:
+				t.Error("one of them waits for another")
+			}
+		},
+	})
+	var publish sync.WaitGroup
+	for n := range nodes {
+		publish.Go(func() {
+			if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, fmt.Sprintf("n%d/", n), false)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	publish.Wait()
+	if n := at.Load(); n != nodes {
+		t.Errorf("%d marks", n)
 	}
 }
 
