@@ -3,12 +3,17 @@ package openstacksim
 import (
 	"bytes"
 	"io"
+	"math"
 	"net/http"
 	"regexp"
 	"slices"
 	"sync"
 	"time"
 )
+
+// Held is the duration of what ends when it is told to, however fast or slow the machine is: a call when its fault is removed, a step
+// of Manila's with Release.
+const Held = time.Duration(math.MaxInt64)
 
 // Fault is something that goes wrong with the calls it matches. Empty match fields match everything.
 type Fault struct {
@@ -20,7 +25,7 @@ type Fault struct {
 	Skip  int `json:"skip"`
 	Count int `json:"count"`
 
-	// Delay holds the call before anything else happens.
+	// Delay holds the call before anything else happens; Held is until the fault is removed.
 	Delay time.Duration `json:"delay_ns"`
 	// Status answers with this code, Header and Body instead of handling the call; an empty Body is the proxy's kind of HTML.
 	Status int               `json:"status"`
@@ -33,6 +38,8 @@ type Fault struct {
 	Before func() `json:"-"`
 	// Then is called when the service has acted, and the answer waits for its return: to kill the client at that very moment.
 	Then func() `json:"-"`
+
+	removed chan struct{} // closed when it is
 }
 
 func (f Fault) check() error {
@@ -54,22 +61,27 @@ type activeFault struct {
 
 // Add puts a fault in force, behind those that are there, and returns how to remove it. It panics on a bad Path: tests write it.
 func (f *Faults) Add(fault Fault) (remove func()) {
+	fault.removed = make(chan struct{})
 	a := &activeFault{Fault: fault, path: regexp.MustCompile(fault.Path)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.active = append(f.active, a)
-	return func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.active = slices.DeleteFunc(f.active, func(x *activeFault) bool { return x == a })
-	}
+	return func() { f.remove(func(x *activeFault) bool { return x == a }) }
 }
 
 // Clear ends all faults.
-func (f *Faults) Clear() {
+func (f *Faults) Clear() { f.remove(func(*activeFault) bool { return true }) }
+
+func (f *Faults) remove(which func(*activeFault) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.active = nil
+	f.active = slices.DeleteFunc(f.active, func(a *activeFault) bool {
+		if !which(a) {
+			return false
+		}
+		close(a.removed)
+		return true
+	})
 }
 
 func (f *Faults) match(service, method, path string) (Fault, bool) {

@@ -125,7 +125,7 @@ func (c *Cloud) serve(s service) http.Handler {
 		path, query := hr.URL.Path, hr.URL.RawQuery // before a handler can change them
 		answer := &reply{header: http.Header{}, status: http.StatusOK}
 		fault, hit := c.Faults.match(s.name, hr.Method, path)
-		if hit && !c.sleep(hr, fault.Delay) {
+		if hit && !c.hold(hr, fault) {
 			return // the client went away, or the cloud closed
 		}
 		switch {
@@ -188,15 +188,21 @@ func (c *Cloud) unrouted(s service, handler http.Handler, answer *reply, r *requ
 	}})
 }
 
-// sleep waits for d, or until the client or the cloud has gone.
-func (c *Cloud) sleep(r *http.Request, d time.Duration) bool {
-	if d <= 0 {
+// hold waits for as long as the fault says, or until the client or the cloud has gone, which is false.
+func (c *Cloud) hold(r *http.Request, f Fault) bool {
+	if f.Delay <= 0 {
 		return true
 	}
-	timer := time.NewTimer(d)
+	timer := time.NewTimer(f.Delay)
 	defer timer.Stop()
+	var removed <-chan struct{}
+	if f.Delay == Held {
+		removed = f.removed
+	}
 	select {
 	case <-timer.C:
+		return true
+	case <-removed:
 		return true
 	case <-r.Context().Done():
 		return false

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -75,9 +74,6 @@ type ManilaDelays struct {
 	// the other. So it does with the status and the message of a share that was not extended.
 	Resized time.Duration
 }
-
-// Held is the duration of a step that ends with Release, however fast or slow the machine is.
-const Held = time.Duration(math.MaxInt64)
 
 // ManilaShareTypes are the default share types, named like those of the project's lab, and CPO's "default".
 func ManilaShareTypes() []ManilaShareType {
