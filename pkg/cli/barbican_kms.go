@@ -53,12 +53,14 @@ func (o *barbicanKMSOptions) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.allowedUIDs, "allowed-uids", nil, "ids of the users who may connect; may be repeated; if none is given, root and the user of this process")
 }
 
+// longestClusterID is what envelope.Binding takes.
+const longestClusterID = 1024
+
 func (o *barbicanKMSOptions) check(env *Env) []error {
-	const longest = 1024 // envelope.Binding
 	o.legacy.read(env)
 	var alias error
 	o.endpoint, alias = o.legacy.endpoint(o.endpoint)
-	wrong := gather(alias, atMost("cluster-id", o.clusterID, longest))
+	wrong := gather(alias, atMost("cluster-id", o.clusterID, longestClusterID))
 	if alias == nil {
 		wrong = append(wrong, gather(socket("endpoint", o.endpoint, "unix:///run/mooring/kms.sock"))...)
 	}

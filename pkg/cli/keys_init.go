@@ -44,13 +44,12 @@ func (o *keysInitOptions) flags(f *pflag.FlagSet) {
 
 func (o *keysInitOptions) check(*Env) []error {
 	const (
-		longestCluster = 1024
-		longestName    = 255 // Barbican's
-		longestURL     = 255
+		longestName = 255 // Barbican's
+		longestURL  = 255
 	)
 	wrong := append(gather(
 		required("cluster-id", o.clusterID, "a name for the cluster that never changes"),
-		atMost("cluster-id", o.clusterID, longestCluster),
+		atMost("cluster-id", o.clusterID, longestClusterID),
 		tableOrJSON(o.output)), checkSockets([]string{o.endpoint})...)
 	if o.name == "" {
 		o.name = "mooring keyring of " + o.clusterID
@@ -58,7 +57,7 @@ func (o *keysInitOptions) check(*Env) []error {
 	if err := atMost("name", o.name, longestName); err != nil {
 		wrong = append(wrong, err)
 	}
-	if n := len(barbican.ConsumerURL(o.clusterID)); n > longestURL && len(o.clusterID) <= longestCluster {
+	if n := len(barbican.ConsumerURL(o.clusterID)); n > longestURL && len(o.clusterID) <= longestClusterID {
 		wrong = append(wrong, fmt.Errorf("--cluster-id: it is too long to be registered in Barbican: %d bytes as a URL, at most %d are possible", n, longestURL))
 	}
 	if strings.ContainsFunc(o.name, func(r rune) bool { return r == '\\' || unicode.IsControl(r) }) {

@@ -9,13 +9,17 @@ import (
 	"testing"
 )
 
-// sizing are the rows of the tables of docs/reference/sizing-and-limits.md, as their cells, from a heading on. What make bench measures is
-// held by tests/bench.
+// sizing are the rows of the tables of docs/reference/sizing-and-limits.md, as their cells: those under a heading, or with none all of
+// them. What make bench measures is held by tests/bench.
 func sizing(t *testing.T, heading string) (rows [][]string) {
 	t.Helper()
-	_, page, found := strings.Cut(read(t, "docs", "reference", "sizing-and-limits.md"), "\n"+heading+"\n")
-	if !found {
-		t.Fatalf("the page has no %q", heading)
+	page := read(t, "docs", "reference", "sizing-and-limits.md")
+	if heading != "" {
+		_, under, found := strings.Cut(page, "\n## "+heading+"\n")
+		if !found {
+			t.Fatalf("the page has no %q", heading)
+		}
+		page, _, _ = strings.Cut(under, "\n## ")
 	}
 	for line := range strings.Lines(page) {
 		if !strings.HasPrefix(line, "| ") {
@@ -47,7 +51,7 @@ func TestSizingHasTheLimitsOfTests(t *testing.T) {
 		if !strings.Contains(read(t, limit.file), limit.code) {
 			t.Errorf("%s no longer has %q: what the page says of it, %s, has to be what it has now", limit.file, limit.code, limit.figure)
 		}
-		if !slices.ContainsFunc(sizing(t, "## Memory and CPU"), func(row []string) bool {
+		if !slices.ContainsFunc(sizing(t, ""), func(row []string) bool {
 			return len(row) == 4 && row[1] == "`"+limit.source+"`" && row[2] == limit.figure
 		}) {
 			t.Errorf("the page has no row of %s with %s", limit.source, limit.figure)
@@ -55,22 +59,31 @@ func TestSizingHasTheLimitsOfTests(t *testing.T) {
 	}
 }
 
-// A limit that names the code it is from has its numbers from there.
+// A limit that names constants of the code has their numbers, and one that names code names a constant: the same number may stand in that
+// code for something else.
 func TestSizingHasTheLimitsOfTheCode(t *testing.T) {
 	t.Parallel()
-	place, number, thousands := regexp.MustCompile("^`(pkg/[a-z/_.]+)`$"), regexp.MustCompile(`[0-9]+`), regexp.MustCompile(`(\d) (\d{3})`)
+	place, name, number := regexp.MustCompile("^(.*) \\(`(pkg/[a-z/_.]+)`\\)$"), regexp.MustCompile("`([A-Za-z]+)`"), regexp.MustCompile(`[0-9]+`)
+	inGo := strings.NewReplacer("2³¹", "1<<31")
+	thousands := regexp.MustCompile(`(\d) (\d{3})`)
 	places := 0
-	for _, row := range sizing(t, "## Limits") {
-		m := place.FindStringSubmatch(row[len(row)-1])
-		if m == nil {
+	for _, row := range sizing(t, "Limits") {
+		from := row[len(row)-1]
+		if strings.HasPrefix(from, "`pkg/") {
+			t.Errorf("%s: which constant of %s has the limit?", row[0], from)
+		}
+		m := place.FindStringSubmatch(from)
+		if m == nil || strings.HasPrefix(from, "`Test") {
 			continue
 		}
 		places++
-		code := number.FindAllString(strings.ReplaceAll(goFiles(t, m[1], false), "_", ""), -1)
-		for _, n := range number.FindAllString(thousands.ReplaceAllString(row[1], "$1$2"), -1) {
-			if !slices.Contains(code, n) {
-				t.Errorf("%s: %s is not in %s", row[0], n, m[1])
-			}
+		var code []string
+		for _, constant := range name.FindAllStringSubmatch(m[1], -1) {
+			code = append(code, number.FindAllString(definition(t, m[2], constant[1]), -1)...)
+		}
+		said := number.FindAllString(thousands.ReplaceAllString(inGo.Replace(row[1]), "$1$2"), -1)
+		if !slices.Equal(said, code) {
+			t.Errorf("%s: the page says %v, and %s has %v", row[0], said, from, code)
 		}
 	}
 	if places < 10 {
@@ -78,11 +91,22 @@ func TestSizingHasTheLimitsOfTheCode(t *testing.T) {
 	}
 }
 
+// definition is what a file or a package gives a name, as it stands there but for the underscores of numbers.
+func definition(t *testing.T, path, name string) string {
+	t.Helper()
+	found := regexp.MustCompile(`(?m)^\s*(?:const |var )?`+name+`\s+= ([^/\n]*)`).FindAllStringSubmatch(goFiles(t, path, false), -1)
+	if len(found) != 1 {
+		t.Errorf("%s gives %s a value at %d places", path, name, len(found))
+		return ""
+	}
+	return strings.ReplaceAll(found[0][1], "_", "")
+}
+
 // A test that the page names is where it says.
 func TestSizingNamesTests(t *testing.T) {
 	t.Parallel()
 	named, tests := regexp.MustCompile("`(Test[A-Za-z]+)` \\(`([a-z/]+)`\\)"), 0
-	for _, row := range sizing(t, "## Memory and CPU") {
+	for _, row := range sizing(t, "") {
 		for _, m := range named.FindAllStringSubmatch(row[len(row)-1], -1) {
 			tests++
 			if !strings.Contains(goFiles(t, m[2], true), "func "+m[1]+"(") {
