@@ -37,10 +37,12 @@ func kmsLimits() map[string]limit {
 	}
 }
 
-func scanLimits() map[string]limit {
+// scanLimits hold for any number of objects: what a scan keeps of one is nothing.
+func scanLimits(objects int) map[string]limit {
+	name := scanName(objects)
 	return map[string]limit{
-		"kms.scan_1m.rss_mib":          atMost(100),
-		"kms.scan_1m_snapshot.rss_mib": atMost(100),
+		name + ".rss_mib":          atMost(100),
+		name + "_snapshot.rss_mib": atMost(100),
 	}
 }
 
@@ -61,9 +63,9 @@ func dnsLimits() map[string]limit {
 }
 
 // limits are those of all suites.
-func limits() map[string]limit {
+func limits(suites []suite) map[string]limit {
 	all := map[string]limit{}
-	for _, s := range suites() {
+	for _, s := range suites {
 		maps.Copy(all, s.limits)
 	}
 	return all

@@ -19,7 +19,7 @@ func TestLimitsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := map[string]bool{}
-	all := limits()
+	all := limits(suites(scanned))
 	for line := range strings.Lines(string(page)) {
 		cells := strings.Split(line, "|") // nothing before the first, and nothing behind the last
 		if len(cells) != 6 {
@@ -49,6 +49,19 @@ func TestLimitsAreDocumented(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if !said[name] {
 			t.Errorf("the page does not have %s: %s", name, all[name])
+		}
+	}
+}
+
+// However many objects are scanned, the memory for it has a limit.
+func TestLimitsOfAnyScan(t *testing.T) {
+	t.Parallel()
+	for _, objects := range []int{10_000, 100_000, 2_000_000} {
+		all, name := limits(suites(objects)), scanName(objects)
+		for _, figure := range []string{name + ".rss_mib", name + "_snapshot.rss_mib"} {
+			if got := all[figure]; got != atMost(100) {
+				t.Errorf("%s: %q", figure, got)
+			}
 		}
 	}
 }

@@ -48,12 +48,13 @@ type suite struct {
 	asked   bool // it takes minutes: it runs only when it is named
 }
 
-func suites() []suite {
+// suites are all there are; objects is how many are scanned.
+func suites(objects int) []suite {
 	return []suite{
 		{name: "csi", measure: measureCSI, limits: csiLimits()},
 		{name: "kms", measure: measureKMS, limits: kmsLimits()},
 		{name: "dns", measure: measureDNS, limits: dnsLimits()},
-		{name: "scan", measure: measureScan, limits: scanLimits(), asked: true},
+		{name: "scan", measure: measureScan, limits: scanLimits(objects), asked: true},
 	}
 }
 
@@ -65,6 +66,9 @@ type bench struct {
 	objects int    // that are scanned
 }
 
+// scanned is how many objects suite scan writes and reads, if no other number is asked for.
+const scanned = 1_000_000
+
 // longest is how long a run may take; a suite that writes a million objects first needs most of it.
 const longest = 15 * time.Minute
 
@@ -72,7 +76,7 @@ func main() {
 	mooring := flag.String("mooring", "bin/mooring", "`path` of mooring")
 	out := flag.String("out", "bench.jsonl", "`path` of the file that gets a line of JSON per figure")
 	only := flag.String("only", "", "`name` of the one suite to run")
-	objects := flag.Int("objects", 1_000_000, "`number` of objects that suite scan writes and reads")
+	objects := flag.Int("objects", scanned, "`number` of objects that suite scan writes and reads")
 	floor := flag.String("floor", "", "serve gRPC's own floor on the unix socket with this `path`, and measure nothing (suite kms does that)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -97,18 +101,16 @@ func run(ctx context.Context, b *bench, out, only string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	b.figures = newFigures(os.Stdout, file, limits())
+	all := suites(b.objects)
+	b.figures = newFigures(os.Stdout, file, limits(all))
 	ran := 0
-	for _, s := range suites() {
+	for _, s := range all {
 		if only != s.name && (only != "" || s.asked) {
 			continue
 		}
 		ran++
 		if err := s.measure(ctx, b); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
-		}
-		if s.asked { // with another number of objects its figures have other names
-			continue
 		}
 		if err := b.complete(s.limits); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)

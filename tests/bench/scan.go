@@ -18,7 +18,15 @@ import (
 	"mooring/tests/peer/process"
 )
 
-// measureScan lets "mooring keys scan" read Secrets (a million, if no other number is asked for), from an etcd and from a snapshot of it.
+// scanName is what the figures of a scan of so many objects begin with.
+func scanName(objects int) string {
+	if objects%1_000_000 == 0 {
+		return fmt.Sprintf("kms.scan_%dm", objects/1_000_000)
+	}
+	return fmt.Sprintf("kms.scan_%dk", objects/1000)
+}
+
+// measureScan lets "mooring keys scan" read Secrets, b.objects of them, from an etcd and from a snapshot of it.
 func measureScan(ctx context.Context, b *bench) (err error) {
 	const keyIDs = 3
 	objects := b.objects
@@ -55,10 +63,7 @@ func measureScan(ctx context.Context, b *bench) (err error) {
 	if err := server.Snapshot(ctx, snapshot); err != nil {
 		return err
 	}
-	name := fmt.Sprintf("kms.scan_%dk", objects/1000)
-	if objects%1_000_000 == 0 {
-		name = fmt.Sprintf("kms.scan_%dm", objects/1_000_000)
-	}
+	name := scanName(objects)
 	for _, from := range []struct{ name, flag string }{{name, "--etcd-endpoints=" + server.Endpoint}, {name + "_snapshot", "--etcd-snapshot=" + snapshot}} {
 		peak, took, report, err := scanOnce(ctx, b.mooring, from.flag)
 		if err != nil {
