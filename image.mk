@@ -5,12 +5,13 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 .PHONY: image image-tar image-fuse-tar
 
+# Newer versions of podman and buildah read SOURCE_DATE_EPOCH themselves, and refuse --timestamp beside it.
 image: ## the images with docker, podman or buildah, whichever works here; without any, bin/mooring.tar
 	@for engine in docker podman buildah; do \
 	  if $$engine info >/dev/null 2>&1; then \
 	    same=; [ $$engine = docker ] || same="--layers --timestamp $(SOURCE_DATE_EPOCH)"; \
 	    for target in static fuse; do \
-	      $$engine build $$same --target $$target --build-arg VERSION=$(VERSION) --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
+	      env -u SOURCE_DATE_EPOCH $$engine build $$same --target $$target --build-arg VERSION=$(VERSION) --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
 	        --tag $(IMAGE)$$([ $$target = static ] || echo -$$target) . || exit; \
 	    done; \
 	    exit 0; \
