@@ -70,6 +70,19 @@ func TestObjectsAreKnown(t *testing.T) {
 	})
 }
 
+// No line that is rendered ends with blanks, but for empty ones of indented text.
+func TestNothingTrails(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{nil, {"--set", "image.pullSecrets=null"}} {
+		for line := range strings.Lines(everything(t, args...)) {
+			line = strings.TrimSuffix(line, "\n")
+			if said := strings.TrimRight(line, " \t"); said != "" && said != line {
+				t.Errorf("%v: %q", args, line)
+			}
+		}
+	}
+}
+
 func TestChartIsLinted(t *testing.T) {
 	t.Parallel()
 	for _, values := range []string{filepath.Join("testdata", "everything.yaml"), filepath.Join(chart, "values.yaml")} {
