@@ -111,6 +111,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{`image.digest="` + digest + `"`, "/image/fuseDigest"}, // some nodes take the image with ceph-fuse, which would go by its tag
 		{`manila.sidecars.attacher.image="csi-attacher@sha256:0123"`, "/manila/sidecars/attacher/image"},
 		{`tests.image="busybox@1.37"`, "/tests/image"},
+		{`tests.image="busybox@sha512:` + strings.TrimPrefix(digest, "sha256:") + `"`, "/tests/image"},
+		{`tests.image="[::1/busybox"`, "/tests/image"},
 		{`image.pullPolicy="Sometimes"`, "/image/pullPolicy"},
 		{`log.level="loud"`, "/log/level"},
 		{`manila.enabled="yes"`, "/manila/enabled"},
@@ -173,6 +175,26 @@ func TestWrongValuesAreRefused(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), r.says) {
 				t.Errorf("helm says: %v", err)
 			}
+		})
+	}
+}
+
+// The schema takes what Go takes for a proxy, and what Kubernetes takes for an image.
+func TestRightValuesAreTaken(t *testing.T) {
+	t.Parallel()
+	long := "sha512:" + strings.Repeat("0123456789abcdef", 8)
+	for _, set := range []string{
+		`tests.image="Registry.local/busybox:v1"`,
+		`tests.image="[::1]:5000/busybox:v1"`,
+		`tests.image="busybox@` + long + `"`,
+		`manila.sidecars.attacher.image="[fd00::1]/csi-attacher:v4@` + long + `"`,
+		`image.repository="Registry.local:5000/mooring"`,
+		`image.repository="[fd00::1]:5000/mooring"`,
+		`image.digest="` + long + `",image.fuseDigest="` + long + `"`,
+	} {
+		t.Run(set, func(t *testing.T) {
+			t.Parallel()
+			objects(t, everything(t, "--set-json", set))
 		})
 	}
 }
