@@ -3,6 +3,7 @@ package chart_test
 import (
 	"context"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -124,11 +125,7 @@ func TestTheProgramGoesThatWay(t *testing.T) {
 	proxy := httptest.NewServer(tunnel(t, host, keystone.Listener.Addr().String()))
 	defer proxy.Close()
 
-	authorities := t.TempDir()
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: keystone.Certificate().Raw})
-	if err := os.WriteFile(filepath.Join(authorities, "ca.crt"), certificate, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	authorities := configMapVolume(t, "ca.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: keystone.Certificate().Raw}))
 	var c *corev1.Container
 	for _, p := range pods(t, everything(t, "--set", "cloud.httpsProxy="+proxy.URL)) {
 		if p.name == "mooring-dns" {
@@ -152,6 +149,24 @@ func TestTheProgramGoesThatWay(t *testing.T) {
 	if asked != "example.com" {
 		t.Errorf("%q was asked\n%s", asked, out)
 	}
+}
+
+// configMapVolume is a ConfigMap's key as kubelet mounts it: a link to a file behind a link to a directory, which kubelet exchanges as one. Of
+// links Go reads in such a place only those that lead elsewhere.
+func configMapVolume(t *testing.T, key string, data []byte) string {
+	t.Helper()
+	volume := t.TempDir()
+	const version, current = "..2026_01_31_12_00_00.1234567890", "..data"
+	err := errors.Join(
+		os.Mkdir(filepath.Join(volume, version), 0o700),
+		os.WriteFile(filepath.Join(volume, version, key), data, 0o600),
+		os.Symlink(version, filepath.Join(volume, current)),
+		os.Symlink(filepath.Join(current, key), filepath.Join(volume, key)),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return volume
 }
 
 // tunnel is a proxy that has one way only: a CONNECT to host leads to address.
