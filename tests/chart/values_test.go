@@ -105,7 +105,15 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{`cloud.caConfigMap="Not_A_Name"`, "/cloud/caConfigMap"},
 		{`cloud.httpsProxy="proxy.example.com:3128"`, "/cloud/httpsProxy"},
 		{`cloud.httpProxy="ftp://proxy.example.com"`, "/cloud/httpProxy"},
+		{`cloud.httpProxy="http://:3128"`, "/cloud/httpProxy"},
+		{`cloud.httpsProxy="http://user:password@:3128"`, "/cloud/httpsProxy"},
+		{`cloud.httpsProxy="http://proxy:notaport"`, "/cloud/httpsProxy"},
+		{`cloud.httpsProxy="http://user:pass#word@proxy:3128"`, "/cloud/httpsProxy"}, // # ends what names the host
+		{`cloud.httpsProxy="http://fd00::1:3128"`, "/cloud/httpsProxy"},
 		{`cloud.noProxy=["a.example,b.example"]`, "/cloud/noProxy"},
+		{`cloud.noProxy=["https://a.example"]`, "/cloud/noProxy"},
+		{`cloud.noProxy=["a.example/v3"]`, "/cloud/noProxy"},
+		{`cloud.noProxy=["$(HOME)"]`, "/cloud/noProxy"},
 		{`image.digest="latest"`, "/image/digest"},
 		{`image.digest="sha256:0123"`, "/image/digest"},
 		{`image.digest="` + digest + `"`, "/image/fuseDigest"}, // some nodes take the image with ceph-fuse, which would go by its tag
@@ -184,6 +192,12 @@ func TestRightValuesAreTaken(t *testing.T) {
 	t.Parallel()
 	long := "sha512:" + strings.Repeat("0123456789abcdef", 8)
 	for _, set := range []string{
+		`cloud.httpsProxy="http://proxy"`,
+		`cloud.httpsProxy="https://proxy.example.com:3128/"`,
+		`cloud.httpsProxy="socks5h://user:p%40ss$word!@proxy_1:1080"`,
+		`cloud.httpsProxy="http://10.0.0.1:3128"`,
+		`cloud.httpsProxy="http://[fd00::1]:3128"`,
+		`cloud.noProxy=["*", "host", "host:8443", ".example.com", "*.example.com", "10.0.0.1", "fd00::1", "[fd00::1]:443", "10.0.0.0/8", "fd00::/8"]`,
 		`tests.image="Registry.local/busybox:v1"`,
 		`tests.image="[::1]:5000/busybox:v1"`,
 		`tests.image="busybox@` + long + `"`,

@@ -93,6 +93,32 @@ func TestTheStraightWayToTheCloud(t *testing.T) {
 	}
 }
 
+// Kubernetes replaces $(NAME) in a variable's value, and $$ by $: a password arrives as the values have it.
+func TestDollarsOnTheWay(t *testing.T) {
+	t.Parallel()
+	const set = `cloud.httpsProxy="http://user:pa$$word$(HOME)@proxy.example.com:3128",cloud.httpProxy="http://user:$@plain.example.com:3128"`
+	want := map[string]string{
+		"HTTPS_PROXY": "http://user:pa$$$$word$$(HOME)@proxy.example.com:3128", "HTTP_PROXY": "http://user:$$@plain.example.com:3128",
+		"NO_PROXY": "10.0.0.0/8,.example.org,$(KUBERNETES_SERVICE_HOST)",
+	}
+	asking := 0
+	for _, p := range pods(t, everything(t, "--set-json", set)) {
+		for i := range p.spec.Containers {
+			env := plainEnv(&p.spec.Containers[i])
+			if delete(env, "SSL_CERT_DIR"); len(env) == 0 {
+				continue // it asks no cloud
+			}
+			asking++
+			if diff := cmp.Diff(want, env); diff != "" {
+				t.Errorf("%s: wanted (-) and rendered (+):\n%s", p.name, diff)
+			}
+		}
+	}
+	if asking != 5 {
+		t.Errorf("%d containers talk to OpenStack", asking)
+	}
+}
+
 // A registry that asks who comes is asked by every pod, those of "helm test" too.
 func TestAllPodsHaveTheRegistrysSecrets(t *testing.T) {
 	t.Parallel()

@@ -117,17 +117,17 @@ securityContext:
 {{- end }}
 {{- end -}}
 
-{{- /* The way to the cloud, as variables: what is in the cluster is reached without the proxy. */ -}}
+{{- /* The way to the cloud, as variables; Kubernetes' API is reached without the proxy. Of a URL each $ is doubled, since Kubernetes replaces $(NAME) and $$. */ -}}
 {{- define "mooring.proxyEnv" -}}
 {{- $cloud := .root.Values.cloud -}}
 {{- if or $cloud.httpsProxy $cloud.httpProxy -}}
 {{- with $cloud.httpsProxy }}
 - name: HTTPS_PROXY
-  value: {{ . | quote }}
+  value: {{ . | replace "$" "$$" | quote }}
 {{- end }}
 {{- with $cloud.httpProxy }}
 - name: HTTP_PROXY
-  value: {{ . | quote }}
+  value: {{ . | replace "$" "$$" | quote }}
 {{- end }}
 - name: NO_PROXY
   value: {{ append ($cloud.noProxy | default list) "$(KUBERNETES_SERVICE_HOST)" | join "," | quote }}
