@@ -52,8 +52,8 @@ type Admission struct {
 	Grant
 
 	Cluster, Node string
-	// Alone, if it is set, waits until nobody else may make a rule for the same client, of which Manila would take two from calls that
-	// overlap. It is called once, before a rule is made; then all rules are read again.
+	// Alone, if it is set, waits until nobody else may make a rule for the same client: Manila would take two such rules from overlapping
+	// calls. It is called once, before a rule is made; then all rules are read again.
 	Alone func(context.Context) error
 }
 
@@ -68,7 +68,7 @@ func NextAdmit(w *Admission, o *Observed) Step {
 	if step, ok := w.nextOthers(o); !ok {
 		return step
 	}
-	rule := w.find(o.Rules)
+	rule := w.serving(o.Rules)
 	if rule == nil {
 		return Step{Action: ActionGrant, Grant: w.Grant}
 	}
@@ -83,14 +83,28 @@ func NextAdmit(w *Admission, o *Observed) Step {
 	return Step{Action: ActionDone}
 }
 
-// find is the rule of the very client; nil when there is none. Of two, that Manila has taken from controllers that did not know of each
-// other, it is the one that serves: to remove the other one would take their client away from both.
-func (w *Admission) find(rules []Rule) *Rule {
-	active := func(r Rule) bool { return w.matches(&r) && r.State == "active" }
-	if i := slices.IndexFunc(rules, active); i >= 0 {
-		return &rules[i]
+// serving is the rule of the very client; nil when there is none. Of two, that Manila has taken from controllers that did not know of each
+// other, it is the one that serves, or is the nearest to it: to remove the other one would take their client away from both.
+func (w *Admission) serving(rules []Rule) (best *Rule) {
+	for i := range rules {
+		if r := &rules[i]; w.matches(r) && (best == nil || r.promise() > best.promise()) {
+			best = r
+		}
 	}
-	return find(rules, w.Grant)
+	return best
+}
+
+// promise ranks the rules of one client: more serves rather. One in error is the last, because it is removed at once.
+func (r *Rule) promise() int {
+	switch {
+	case r.State == "error":
+		return 0
+	case r.leaving():
+		return 1
+	case r.changing():
+		return 2
+	}
+	return 3
 }
 
 // isOld knows a rule that lets the node in by another address.
@@ -236,7 +250,7 @@ func (c *Client) Admit(ctx context.Context, share string, w *Admission) (*Rule, 
 	if err := r.run(ctx, func(o *Observed) Step { return NextAdmit(w, o) }); err != nil {
 		return nil, err
 	}
-	return w.find(r.seen.Rules), nil
+	return w.serving(r.seen.Rules), nil
 }
 
 // Dismiss lets a node of a cluster out again, or without a node all of them, and returns when their rules are gone. That there is no
@@ -338,7 +352,7 @@ func (r *ruling) list(ctx context.Context) (err error) {
 }
 
 func (r *ruling) grant(ctx context.Context, g Grant) error {
-	if wait := r.alone; wait != nil {
+	if wait := r.alone; wait != nil { // while we wait another one may make the rule
 		r.alone, r.seen.RulesKnown = nil, false
 		return wait(ctx)
 	}

@@ -69,11 +69,15 @@ func TestNextAdmit(t *testing.T) {
 		rules []Rule
 		want  Action
 	}{
-		"the first that reads":          {[]Rule{ruleOf(KindCephx, "u", "rw", "active", "n2")}, ActionGrant},
-		"another that reads":            {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "active", "n2")}, ActionMark},
-		"one that failed, and its twin": {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "error", "n2"), ruleOf(KindCephx, "u-ro", "ro", "active", "n1")}, ActionDone},
-		"it reads already":              {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "active", "n1")}, ActionDone},
-		"it reads and writes already":   {[]Rule{ruleOf(KindCephx, "u", "rw", "active", "n1")}, ActionFail},
+		"the first that reads":              {[]Rule{ruleOf(KindCephx, "u", "rw", "active", "n2")}, ActionGrant},
+		"another that reads":                {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "active", "n2")}, ActionMark},
+		"one that failed, and its twin":     {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "error", "n2"), ruleOf(KindCephx, "u-ro", "ro", "active", "n1")}, ActionDone},
+		"one that failed, its twin applied": {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "error", "n2"), ruleOf(KindCephx, "u-ro", "ro", "applying", "n1")}, ActionLookRules},
+		"one that failed, its twin queued":  {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "error", "n2"), ruleOf(KindCephx, "u-ro", "ro", "queued_to_apply", "n1")}, ActionLookRules},
+		"one that failed, its twin leaving": {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "error", "n2"), ruleOf(KindCephx, "u-ro", "ro", "denying", "n1")}, ActionLookRules},
+		"one that leaves, and its twin":     {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "denying", "n2"), ruleOf(KindCephx, "u-ro", "ro", "active", "n1")}, ActionDone},
+		"it reads already":                  {[]Rule{ruleOf(KindCephx, "u-ro", "ro", "active", "n1")}, ActionDone},
+		"it reads and writes already":       {[]Rule{ruleOf(KindCephx, "u", "rw", "active", "n1")}, ActionFail},
 	} {
 		if step := NextAdmit(&cephx, &Observed{Rules: c.rules, RulesKnown: true}); step.Action != c.want {
 			t.Errorf("cephx, %s: %s %v; want %s", name, step.Action, step.Err, c.want)
