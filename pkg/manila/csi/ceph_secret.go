@@ -20,11 +20,17 @@ type keySecrets interface {
 }
 
 // syncSecret makes the Secret of a CephFS volume hold the keys that its share has, rather those of users. It does nothing for a
-// share that this cluster's driver did not make.
+// share that this cluster's driver did not make. Of those who come at once one after the other reads the keys and writes them: Kubernetes
+// would refuse what overlaps.
 func (c *Controller) syncSecret(ctx context.Context, client *manila.Client, id string, users ...string) error {
 	if c.KeySecrets == nil {
 		return nil
 	}
+	unlock, err := c.locks.Lock(ctx, "secret "+id)
+	if err != nil {
+		return fmt.Errorf("waiting for another call to write the Secret of volume %s: %w", id, err)
+	}
+	defer unlock()
 	share, err := client.Share(ctx, id)
 	if err != nil || share.Protocol != manila.CEPHFS || share.Metadata[manila.AccessKey] == "" || share.Metadata[manila.ClusterKey] != c.ClusterID {
 		return err

@@ -1,6 +1,7 @@
 package csi_test
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -9,7 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	spec "github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
@@ -170,6 +173,65 @@ func TestKeySecretReadOnly(t *testing.T) {
 	}
 	if after := held(t, s); !maps.Equal(after, secret) {
 		t.Errorf("the Secret has become one of %d values", len(after))
+	}
+}
+
+// gathered are Secrets whose writers come together, unless they are kept from it.
+type gathered struct {
+	*kubernetes.Secrets
+
+	mu       sync.Mutex
+	at, most int
+}
+
+func (g *gathered) Put(ctx context.Context, name, owner string, values map[string]string) error {
+	g.mu.Lock()
+	g.at++
+	g.most = max(g.most, g.at)
+	g.mu.Unlock()
+	defer func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.at--
+	}()
+	time.Sleep(50 * time.Millisecond) // of which nothing depends: others have time to come
+	return g.Secrets.Put(ctx, name, owner, values)
+}
+
+// TestKeySecretOfReadersAtOnce: readers for which the rule is there need not wait for each other, and each sees to the Secret.
+func TestKeySecretOfReadersAtOnce(t *testing.T) {
+	t.Parallel()
+	d, s := withSecrets(t)
+	d.controller.Attach = true
+	secrets, ok := d.controller.KeySecrets.(*kubernetes.Secrets)
+	if !ok {
+		t.Fatalf("the Secrets are %T", d.controller.KeySecrets)
+	}
+	v := d.create(t, "CEPHFS", named)
+	old := held(t, s)
+	if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, "n/", true)); err != nil {
+		t.Fatal(err)
+	}
+	want := held(t, s)
+	if err := secrets.Put(t.Context(), "pv-1", v.GetVolumeId(), old); err != nil { // as when the first one was killed before it could write
+		t.Fatal(err)
+	}
+	g := &gathered{Secrets: secrets}
+	d.controller.KeySecrets = g
+	var readers sync.WaitGroup
+	for n := range 5 {
+		readers.Go(func() {
+			if _, err := d.controller.ControllerPublishVolume(t.Context(), publishTo(v, fmt.Sprintf("n%d/", n), true)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	readers.Wait()
+	if g.most != 1 {
+		t.Errorf("%d wrote the Secret at once", g.most)
+	}
+	if got := held(t, s); !maps.Equal(got, want) || len(got) != 4 {
+		t.Errorf("the Secret holds %q and %q", got["userID"], got["readOnlyUserID"])
 	}
 }
 

@@ -87,10 +87,10 @@ func (c *Controller) ControllerPublishVolume(ctx context.Context, r *csi.Control
 }
 
 // admit lets a node in, and returns what it has to be told: which cephx user to mount as. The nodes of a CephFS volume come as one user:
-// who finds no rule for it makes it, and writes its key, while no other node does.
+// who finds no rule for it makes it while no other node does. Each that reads sees to it that the volume's Secret has the user's key.
 func (c *Controller) admit(ctx context.Context, client *manila.Client, share string, a *manila.Admission) (map[string]string, error) {
 	if a.Kind == manila.KindCephx {
-		free := func() {}
+		free := func() {} // who makes the rule has its turn until the key is written, too
 		defer func() { free() }()
 		a.Alone = func(ctx context.Context) error {
 			unlock, err := c.locks.Lock(ctx, "grant "+share+" "+a.To)
