@@ -600,9 +600,15 @@ func TestSameVolumeAtOnce(t *testing.T) {
 		first <- err
 	}()
 	for d.Manila.ShareNamed(request("NFS").GetName()) == "" {
-		time.Sleep(time.Millisecond)
+		select {
+		case err := <-first:
+			t.Fatalf("the first request made no share: %v", err)
+		case <-time.After(time.Millisecond):
+		}
 	}
-	if _, err := d.controller.CreateVolume(t.Context(), request("NFS")); status.Code(err) != codes.Aborted {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // one that waits would wait for what comes after it
+	defer cancel()
+	if _, err := d.controller.CreateVolume(ctx, request("NFS")); status.Code(err) != codes.Aborted {
 		t.Errorf("the second request: %v", err)
 	}
 	d.Manila.Release()
