@@ -279,6 +279,9 @@ func TestCephFuseIsCutOff(t *testing.T) {
 		if p.wrote("child") {
 			break
 		}
+		if patience > time.Minute {
+			t.Fatalf("in %v it has started no child", patience)
+		}
 	}
 	child, err := strconv.Atoi(p.read(t, "child"))
 	if err != nil {
