@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,8 +26,8 @@ type mortal struct {
 	mounttest.System
 
 	end  func(error)
-	dead atomic.Bool // no mount answers
-	lost atomic.Bool // nor can the table be read
+	says atomic.Int64 // errno with which every mount answers
+	lost atomic.Bool  // nor can the table be read
 }
 
 func (m *mortal) CephFuse(ctx context.Context, user, key string, args []string, ended func(error)) (kill func(), err error) {
@@ -35,8 +36,8 @@ func (m *mortal) CephFuse(ctx context.Context, user, key string, args []string, 
 }
 
 func (m *mortal) Probe(path string) (mount.Usage, error) {
-	if m.dead.Load() {
-		return mount.Usage{}, unix.ENOTCONN
+	if errno := m.says.Load(); errno != 0 {
+		return mount.Usage{}, syscall.Errno(errno)
 	}
 	return m.System.Probe(path)
 }
@@ -61,14 +62,22 @@ func TestEndOfCephFuse(t *testing.T) {
 		how  error
 		do   func(ctx context.Context, m *mount.Mounter, system *mortal, stage, pod string, v mount.CephFS) error
 		want []string
-		dead bool // whether the pod's mount is
+		pod  bool // whether the pod's mount is told of
 	}{
 		"it is killed": {killed, func(_ context.Context, _ *mount.Mounter, system *mortal, _, _ string, _ mount.CephFS) error {
-			system.dead.Store(true)
+			system.says.Store(int64(unix.ENOTCONN))
 			return nil
-		}, []string{"level=ERROR", `its last words`, "delete the pods"}, true},
+		}, []string{"level=ERROR", `its last words`, "delete the pods", " dead="}, true},
+		"it is killed while somebody looks at the mount": {killed, func(_ context.Context, _ *mount.Mounter, system *mortal, _, _ string, _ mount.CephFS) error {
+			system.says.Store(int64(unix.ECONNABORTED))
+			return nil
+		}, []string{"level=ERROR", `its last words`, "delete the pods", " dead="}, true},
+		"it is killed, and its mounts do not answer": {killed, func(_ context.Context, _ *mount.Mounter, system *mortal, _, _ string, _ mount.CephFS) error {
+			system.says.Store(int64(unix.ETIMEDOUT))
+			return nil
+		}, []string{"level=ERROR", `its last words`, "can't be seen", " unknown="}, true},
 		"it is asked to end": {mount.ErrExited, func(_ context.Context, _ *mount.Mounter, system *mortal, stage, _ string, _ mount.CephFS) error {
-			system.dead.Store(true)
+			system.says.Store(int64(unix.ENOTCONN))
 			return system.Unmount(stage, unix.MNT_DETACH)
 		}, []string{"level=ERROR", "delete the pods"}, true},
 		"the mount table can't be read": {killed, func(_ context.Context, _ *mount.Mounter, system *mortal, _, _ string, _ mount.CephFS) error {
@@ -108,7 +117,7 @@ func TestEndOfCephFuse(t *testing.T) {
 					t.Errorf("want one line with %q, and got\n%s", want, text)
 				}
 			}
-			if strings.Contains(text, pod) != c.dead {
+			if strings.Contains(text, pod) != c.pod {
 				t.Errorf("of the pod's mount it says\n%s", text)
 			}
 		})
@@ -146,6 +155,45 @@ func TestEndOfCephFuseOnTheKernel(t *testing.T) {
 				t.Errorf("%s: %s", name, line)
 			}
 		}
+	}
+}
+
+// TestEndOfCephFuseUnderALook: on a real kernel, who looks at a mount when its ceph-fuse dies is told that it is dead, as those who look
+// later are.
+func TestEndOfCephFuseUnderALook(t *testing.T) {
+	t.Parallel()
+	var holds atomic.Bool
+	asked, answer := make(chan struct{}), make(chan struct{})
+	system := mounttest.NewFuse(t)
+	system.Statfs = func() {
+		if holds.Swap(false) {
+			close(asked)
+			<-answer
+		}
+	}
+	m := mount.New(mount.Options{System: system, Probe: time.Minute})
+	target := filepath.Join(t.TempDir(), "stage")
+	v := ceph()
+	v.Mounter = mount.CephFuse
+	if err := m.MountCephFS(t.Context(), target, v); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(target, unix.MNT_DETACH) //nolint:errcheck // it is dead
+	holds.Store(true)
+	look := make(chan error, 1)
+	go func() { look <- m.Check(t.Context(), target) }()
+	select {
+	case <-asked:
+	case err := <-look:
+		t.Fatalf("the look did not come to the file system: %v", err)
+	}
+	var kill sync.WaitGroup
+	kill.Go(system.Kill)
+	err := <-look
+	close(answer)
+	kill.Wait()
+	if later := m.Check(t.Context(), target); !errors.Is(err, mount.ErrDead) || !errors.Is(later, mount.ErrDead) {
+		t.Errorf("under the look: %v; later: %v", err, later)
 	}
 }
 

@@ -105,7 +105,7 @@ func (m *Mounter) probe(ctx context.Context, path string, top *mountutils.MountI
 		return Usage{}, fmt.Errorf("the mount at %s %w (for %v)", path, ErrHung, m.options.Probe)
 	case errors.Is(err, unix.ETIMEDOUT): // of a mount that is soft
 		return Usage{}, fmt.Errorf("the mount at %s: its server %w: %w", path, ErrHung, err)
-	case mountutils.IsCorruptedMnt(err):
+	case mountutils.IsCorruptedMnt(err), top.FsType == fuseType && errors.Is(err, unix.ECONNABORTED): // the answer to who asks while ceph-fuse dies
 		return Usage{}, fmt.Errorf("the mount at %s %w: %w", path, ErrDead, err)
 	case err != nil:
 		return Usage{}, fmt.Errorf("the mount at %s: %w", path, err)

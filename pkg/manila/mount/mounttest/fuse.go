@@ -19,6 +19,9 @@ import (
 type Fuse struct {
 	mount.Kernel
 
+	// Statfs, if it is set before something is mounted, is called before a look at that mount is answered.
+	Statfs func()
+
 	mu      sync.Mutex
 	daemons []*fuseDaemon
 }
@@ -55,7 +58,7 @@ func (f *Fuse) CephFuse(_ context.Context, _, _ string, args []string, ended fun
 		return nil, fmt.Errorf("a FUSE mount: %w", errors.Join(err, unix.Close(fd)))
 	}
 	// Only now: the poller hears nothing of a file that was not mounted when it was added.
-	d := &fuseDaemon{file: os.NewFile(uintptr(fd), "/dev/fuse"), ended: make(chan struct{})}
+	d := &fuseDaemon{statfs: f.Statfs, file: os.NewFile(uintptr(fd), "/dev/fuse"), ended: make(chan struct{})}
 	go func() {
 		ended(d.serve())
 	}()
@@ -84,8 +87,9 @@ func (f *Fuse) Daemons() int {
 }
 
 type fuseDaemon struct {
-	file  *os.File
-	ended chan struct{}
+	file   *os.File
+	ended  chan struct{}
+	statfs func()
 }
 
 func (d *fuseDaemon) end() {
@@ -129,6 +133,9 @@ func (d *fuseDaemon) serve() error {
 			binary.NativeEndian.PutUint32(answer[76:], 0o40755) // mode
 			binary.NativeEndian.PutUint32(answer[80:], 2)       // links
 		case statfs:
+			if d.statfs != nil {
+				d.statfs()
+			}
 			answer = make([]byte, 80)
 			binary.NativeEndian.PutUint64(answer[0:], 256)  // blocks
 			binary.NativeEndian.PutUint64(answer[8:], 255)  // free
