@@ -20,6 +20,7 @@ import (
 
 	"mooring/pkg/kubernetes"
 	"mooring/pkg/kubernetes/kubernetestest"
+	"mooring/pkg/manila/mount/mounttest"
 	"mooring/pkg/openstack/openstacksim"
 )
 
@@ -101,6 +102,32 @@ func TestKeySecret(t *testing.T) {
 	}
 	if got := s.Names(secretsPath); len(got) != 0 {
 		t.Errorf("left: %q", got)
+	}
+}
+
+// TestKeyOfACallThatIsGivenUp: that kubelet gives up a call says nothing about the key, so the node still knows it.
+func TestKeyOfACallThatIsGivenUp(t *testing.T) {
+	t.Parallel()
+	d, s := withSecrets(t)
+	v := d.create(t, "CEPHFS", named)
+	ctx, cancel := context.WithCancel(t.Context())
+	answer := make(chan struct{})
+	d.system.Fail = func(c mounttest.Call) error {
+		if c.Name == "mount" {
+			cancel()
+			<-answer
+		}
+		return nil
+	}
+	stage := &spec.NodeStageVolumeRequest{VolumeId: v.GetVolumeId(), StagingTargetPath: filepath.Join(d.dir, "stage"), VolumeCapability: rwx(), VolumeContext: v.GetVolumeContext(), Secrets: held(t, s)}
+	_, err := d.node.NodeStageVolume(ctx, stage)
+	close(answer)
+	if status.Code(err) != codes.Canceled {
+		t.Errorf("who gives up is told %v", err)
+	}
+	stage.Secrets = nil
+	if _, err := d.node.NodeStageVolume(t.Context(), stage); err != nil {
+		t.Errorf("the next call: %v", err)
 	}
 }
 

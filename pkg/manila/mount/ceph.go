@@ -44,7 +44,8 @@ func (v CephFS) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("export", v.Export.String()), slog.String("user", v.User), slog.String("mounter", string(v.Mounter)))
 }
 
-// MountCephFS mounts a CephFS share at target, unless it is mounted there already.
+// MountCephFS mounts a CephFS share at target, unless it is mounted there already. Who joins another caller's ceph-fuse is told that Ceph
+// does not answer (ErrHung) when the other one's time is up, and starts anew when the other one gives up: that says nothing about Ceph.
 func (m *Mounter) MountCephFS(ctx context.Context, target string, v CephFS) error {
 	if err := errors.Join(checkCephx(v.User, v.Key), checkFS(v.FS)); err != nil {
 		return err
@@ -52,24 +53,31 @@ func (m *Mounter) MountCephFS(ctx context.Context, target string, v CephFS) erro
 	check := func(_ context.Context, top *mountutils.MountInfo) error {
 		return holds(top, []string{"ceph", fuseType}, []string{v.Export.Path})
 	}
-	return m.ensure(ctx, target, check, func(ctx context.Context) error {
-		if v.Mounter == CephFuse {
-			return m.mountCephFuse(ctx, target, v)
+	for {
+		err := m.ensure(ctx, target, check, func(ctx context.Context) error { return m.mountCeph(ctx, target, v) })
+		if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+			return err
 		}
-		err := m.mountCephKernel(ctx, target, v)
-		if v.Mounter == CephAuto && errors.Is(err, ErrUnsupported) {
-			if hasContext(v.KernelOptions) {
-				return fmt.Errorf("%w, and ceph-fuse can't mount with an SELinux context", err)
-			}
-			m.options.Logger.DebugContext(ctx, "this kernel has no ceph client: using ceph-fuse", slog.String("path", target))
-			fuse := m.mountCephFuse(ctx, target, v)
-			if errors.Is(fuse, ErrUnsupported) {
-				return errors.Join(err, fuse)
-			}
-			return fuse
-		}
+	}
+}
+
+func (m *Mounter) mountCeph(ctx context.Context, target string, v CephFS) error {
+	if v.Mounter == CephFuse {
+		return m.mountCephFuse(ctx, target, v)
+	}
+	err := m.mountCephKernel(ctx, target, v)
+	if v.Mounter != CephAuto || !errors.Is(err, ErrUnsupported) {
 		return err
-	})
+	}
+	if hasContext(v.KernelOptions) {
+		return fmt.Errorf("%w, and ceph-fuse can't mount with an SELinux context", err)
+	}
+	m.options.Logger.DebugContext(ctx, "this kernel has no ceph client: using ceph-fuse", slog.String("path", target))
+	fuse := m.mountCephFuse(ctx, target, v)
+	if errors.Is(fuse, ErrUnsupported) {
+		return errors.Join(err, fuse)
+	}
+	return fuse
 }
 
 // checkCephx looks for what would break out of the option string or the keyring.
@@ -150,17 +158,12 @@ func (m *Mounter) mountCephFuse(ctx context.Context, target string, v CephFS) er
 	switch {
 	case err == nil:
 		return nil
-	case timeUp(err), strings.Contains(err.Error(), "failed to fetch mon config"), strings.Contains(err.Error(), "timed out"):
+	case errors.Is(err, context.DeadlineExceeded), strings.Contains(err.Error(), "failed to fetch mon config"), strings.Contains(err.Error(), "timed out"):
 		return fmt.Errorf("%s: Ceph %w: %w", v.Export, ErrHung, err)
 	case strings.Contains(err.Error(), "Permission denied") || strings.Contains(err.Error(), "Operation not permitted"):
 		return fmt.Errorf("mounting %s: %w: %w", v.Export, ErrDenied, err)
 	}
 	return fmt.Errorf("mounting %s: %w", v.Export, err)
-}
-
-// timeUp says whether somebody's time was up: this caller's, or that of the one whose mount it has joined. Both are told the same.
-func timeUp(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // runCephFuse starts ceph-fuse, and waits until what it has mounted answers. If that does not come to pass before it ends or ctx does, it

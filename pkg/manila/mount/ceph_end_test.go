@@ -204,37 +204,85 @@ func (*idle) CephFuse(_ context.Context, _, _ string, _ []string, ended func(err
 	return sync.OnceFunc(func() { go ended(errors.New("ceph-fuse: signal: killed: its last words")) }), nil
 }
 
-// TestWhoJoinsACephFuse is told what the one is told who has started it, whose time ends first, and tells it apart from a mistake.
+// TestWhoJoinsACephFuse is told that Ceph does not answer when it did not in the time of the one who has started it.
 func TestWhoJoinsACephFuse(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for want, first := range map[error]func(context.Context) (context.Context, context.CancelFunc){
-		context.DeadlineExceeded: func(ctx context.Context) (context.Context, context.CancelFunc) {
-			return context.WithTimeout(ctx, 5*time.Second)
-		},
-		context.Canceled: func(ctx context.Context) (context.Context, context.CancelFunc) {
-			ctx, cancel := context.WithCancel(ctx)
-			time.AfterFunc(5*time.Second, cancel)
-			return ctx, cancel
-		},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			m := mount.New(mount.Options{System: &idle{}})
-			v := ceph()
-			v.Mounter = mount.CephFuse
-			told := make(chan error, 2)
-			call := func(ctx context.Context) { told <- m.MountCephFS(ctx, filepath.Join(dir, "stage"), v) }
-			ctx, cancel := first(t.Context())
-			defer cancel()
-			go call(ctx)
-			synctest.Wait()
-			go call(t.Context())
-			for range cap(told) {
-				err := <-told
-				if !errors.Is(err, mount.ErrHung) || !errors.Is(err, want) || !strings.HasPrefix(err.Error(), "127.0.0.1:6789:/v/x: Ceph does not answer: "+want.Error()) {
-					t.Errorf("got %v", err)
-				}
+	synctest.Test(t, func(t *testing.T) {
+		m := mount.New(mount.Options{System: &idle{}})
+		v := ceph()
+		v.Mounter = mount.CephFuse
+		told := make(chan error, 2)
+		call := func(ctx context.Context) { told <- m.MountCephFS(ctx, filepath.Join(dir, "stage"), v) }
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		go call(ctx)
+		synctest.Wait()
+		go call(t.Context())
+		for range cap(told) {
+			err := <-told
+			if !errors.Is(err, mount.ErrHung) || !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "127.0.0.1:6789:/v/x: Ceph does not answer: "+context.DeadlineExceeded.Error()) {
+				t.Errorf("got %v", err)
 			}
-		})
+		}
+	})
+}
+
+// second is a node whose first ceph-fuse is idle, and the next ones are not. The first one leaves a dead mount.
+type second struct {
+	mounttest.System
+
+	first, dead atomic.Bool
+}
+
+func (s *second) CephFuse(ctx context.Context, user, key string, args []string, ended func(error)) (kill func(), err error) {
+	if !s.first.CompareAndSwap(false, true) {
+		return s.System.CephFuse(ctx, user, key, args, ended)
 	}
+	return sync.OnceFunc(func() {
+		_, err := s.System.CephFuse(ctx, user, key, args, nil)
+		s.dead.Store(true)
+		go ended(errors.Join(errors.New("ceph-fuse: signal: killed: its last words"), err))
+	}), nil
+}
+
+func (s *second) Probe(path string) (mount.Usage, error) {
+	if s.dead.Load() {
+		return mount.Usage{}, unix.ENOTCONN
+	}
+	return s.System.Probe(path)
+}
+
+func (s *second) Unmount(target string, flags int) error {
+	s.dead.Store(false)
+	return s.System.Unmount(target, flags)
+}
+
+// TestWhoJoinsACephFuseThatIsGivenUp starts another one: that nobody wants the first one any more says nothing about Ceph.
+func TestWhoJoinsACephFuseThatIsGivenUp(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		system := &second{}
+		m := mount.New(mount.Options{System: system})
+		v := ceph()
+		v.Mounter = mount.CephFuse
+		target := filepath.Join(dir, "stage")
+		ctx, cancel := context.WithCancel(t.Context())
+		gaveUp, joined := make(chan error, 1), make(chan error, 1)
+		go func() { gaveUp <- m.MountCephFS(ctx, target, v) }()
+		synctest.Wait()
+		go func() { joined <- m.MountCephFS(t.Context(), target, v) }()
+		synctest.Wait()
+		cancel()
+		if err := <-gaveUp; !errors.Is(err, context.Canceled) || errors.Is(err, mount.ErrHung) {
+			t.Errorf("who gives up is told %v", err)
+		}
+		if err := <-joined; err != nil {
+			t.Errorf("who had joined is told %v", err)
+		}
+		if table, err := system.Table(); err != nil || len(table) != 1 {
+			t.Errorf("mounted are %+v (%v)", table, err)
+		}
+	})
 }

@@ -198,8 +198,8 @@ func (m *Mounter) call(ctx context.Context, source, target, fstype string, flags
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("%s: the server %w: %w", source, ErrHung, ctx.Err())
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: the server %w: %w", source, ErrHung, err)
 	case errors.Is(err, unix.ENODEV):
 		return fmt.Errorf("%w: this kernel has no %s file system", ErrUnsupported, fstype)
 	case errors.Is(err, unix.EACCES):

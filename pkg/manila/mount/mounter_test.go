@@ -413,6 +413,11 @@ func TestMountEndsWithItsContext(t *testing.T) {
 				t.Errorf("got %v, want a hung server within the deadline", err)
 			}
 		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if err := m.MountNFS(ctx, filepath.Join(dir, "stage"), nfs()); !errors.Is(err, context.Canceled) || errors.Is(err, mount.ErrHung) {
+			t.Errorf("who gives up is told %v", err)
+		}
 		if n := count(system.Calls(), "mount"); n != 1 {
 			t.Errorf("%d mounts hang, want 1", n)
 		}
