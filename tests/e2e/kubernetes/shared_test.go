@@ -33,6 +33,7 @@ func testShared(t *testing.T, c *cluster) { //nolint:thelper // a test of its ow
 
 	bytesCross(t, c, namespace)
 	locksHold(t, c, namespace, volume, share)
+	groupWrites(t, c, namespace)
 
 	c.kubectl(t, "delete", "pods", "--all", "-n", namespace, "--wait", "--timeout=90s")
 	for name := range types {
@@ -82,6 +83,20 @@ func bytesCross(t *testing.T, c *cluster, namespace string) {
 		w := <-sums
 		if got := c.sh(t, namespace, readers[w.by], "sha256sum </data/"+w.by); w.sum == "" || got != w.sum {
 			t.Errorf("%s has written %q, and %s reads %q", w.by, w.sum, readers[w.by], got)
+		}
+	}
+}
+
+// groupWrites has a pod on each node whose user has its rights from its fsGroup alone: ceph-fuse decides by itself what that user may do, and
+// has to find out the groups of the process that asks.
+func groupWrites(t *testing.T, c *cluster, namespace string) {
+	t.Helper()
+	for _, on := range []string{node, fuseNode} {
+		pod := "group-" + on
+		c.apply(t, "group.yaml", map[string]string{"NAMESPACE": namespace, "POD": pod, "NODE": on, "CLAIM": "data"})
+		c.ready(t, namespace, pod)
+		if got := c.sh(t, namespace, pod, "echo it is ours >/data/"+pod+" && stat -c '%u %g' /data/"+pod); got != "1000 2000" {
+			t.Errorf("the file of a pod with fsGroup on %s belongs to %q, want 1000 2000", on, got)
 		}
 	}
 }
