@@ -216,7 +216,7 @@ func (n *Node) stageCephFS(ctx context.Context, v *staged) error {
 		ceph.FuseOptions = append(ceph.FuseOptions, mount.Generic(v.flags)...)
 	}
 	err = n.Mounter.MountCephFS(ctx, v.path, ceph)
-	if err != nil && !errors.Is(err, mount.ErrHung) && !errors.Is(err, context.Canceled) {
+	if err != nil && !errors.Is(err, mount.ErrHung) {
 		n.forget(v.id) // the key may have been replaced, and clients have many words for that: the next try asks again
 	}
 	return err

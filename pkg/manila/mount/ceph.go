@@ -45,7 +45,8 @@ func (v CephFS) LogValue() slog.Value {
 }
 
 // MountCephFS mounts a CephFS share at target, unless it is mounted there already. Who joins another caller's ceph-fuse is told that Ceph
-// does not answer (ErrHung) when the other one's time is up, and starts anew when the other one gives up: that says nothing about Ceph.
+// does not answer (ErrHung) when the other one's deadline has passed, and starts anew when the other one was cancelled: it may have given up
+// early, which says nothing about Ceph.
 func (m *Mounter) MountCephFS(ctx context.Context, target string, v CephFS) error {
 	if err := errors.Join(checkCephx(v.User, v.Key), checkFS(v.FS)); err != nil {
 		return err
@@ -158,7 +159,7 @@ func (m *Mounter) mountCephFuse(ctx context.Context, target string, v CephFS) er
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, context.DeadlineExceeded), strings.Contains(err.Error(), "failed to fetch mon config"), strings.Contains(err.Error(), "timed out"):
+	case timeUp(err), strings.Contains(err.Error(), "failed to fetch mon config"), strings.Contains(err.Error(), "timed out"):
 		return fmt.Errorf("%s: Ceph %w: %w", v.Export, ErrHung, err)
 	case strings.Contains(err.Error(), "Permission denied") || strings.Contains(err.Error(), "Operation not permitted"):
 		return fmt.Errorf("mounting %s: %w: %w", v.Export, ErrDenied, err)

@@ -187,6 +187,12 @@ func orNone(s string) string {
 	return s
 }
 
+// timeUp says whether the time of a call was up. The deadline of a gRPC client mostly comes as a cancellation: at its end the client resets
+// the stream, and that is here before the server's own timer ends.
+func timeUp(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
 // call runs one mount(2) at target, bounded by ctx. A second caller of a target joins the first; but who remounts what is there does
 // not join who mounts it.
 func (m *Mounter) call(ctx context.Context, source, target, fstype string, flags uintptr, data string) error {
@@ -198,7 +204,7 @@ func (m *Mounter) call(ctx context.Context, source, target, fstype string, flags
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, context.DeadlineExceeded):
+	case timeUp(err):
 		return fmt.Errorf("%s: the server %w: %w", source, ErrHung, err)
 	case errors.Is(err, unix.ENODEV):
 		return fmt.Errorf("%w: this kernel has no %s file system", ErrUnsupported, fstype)
