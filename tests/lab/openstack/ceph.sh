@@ -114,8 +114,20 @@ ceph_make() {
   ceph_make_filesystem
 }
 
+# An MDS that was stopped while a client came back as who it had been (ganesha does) waits for it without end, and nobody can mount. Now it
+# does not come: ganesha is not started yet.
+ceph_forget_the_dead() {
+  local id
+  for id in $(ceph_cli tell mds.a client ls | /usr/bin/python3 -c 'import json, sys; print(*(s["id"] for s in json.load(sys.stdin) if s["reconnecting"]))'); do
+    ceph_cli tell mds.a client evict "id=$id"
+  done
+}
+
 ceph_active() { # all of it, and no placement group that a killed OSD has left stale
   local s
+  s=$(ceph_cli mds stat)
+  if grep -q up:clientreplay <<<"$s"; then ceph_forget_the_dead; return 1; fi
+  grep -q up:active <<<"$s" || return 1
   s=$(ceph_cli -s) && grep -q 'mgr: x(active' <<<"$s" && grep -q 'mds: 1/1 daemons up' <<<"$s" && grep -q '1 osds: 1 up' <<<"$s" &&
     ceph_cli pg stat | grep -qE '^([0-9]+) pgs: \1 active\+clean[;,]'
 }
